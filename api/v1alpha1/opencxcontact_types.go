@@ -1,0 +1,256 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// OpenCXContactSpec declares what OpenCX shall know about one contact.
+//
+// A field that is absent is not sent, and OpenCX keeps what it has. A field
+// that is present is sent, also when it is "" or {}. Removing a field from the
+// manifest therefore releases it; it does not erase it in OpenCX.
+type OpenCXContactSpec struct {
+	// contactID is the ID of the contact in OpenCX, as in the address of its
+	// PATCH /contacts/{contact_id}: 1 to 128 letters, digits, dots, underscores,
+	// tildes and hyphens. The contact must exist; when OpenCX does not know it,
+	// Ready is False with reason ContactNotFound. Immutable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9._~-]*$') && self != '.' && self != '..'",message="contactID may contain only letters, digits, '.', '_', '~' and '-', and must not be '.' or '..': copy it from the contact's page in OpenCX"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="contactID is immutable: to manage another contact, create another OpenCXContact"
+	ContactID string `json:"contactID"`
+
+	// email is the contact's e-mail address, of up to 320 characters. When
+	// absent, OpenCX keeps the address it has; an empty address is refused. The
+	// API server accepts exactly what OpenCX's own pattern accepts.
+	// +optional
+	// +kubebuilder:validation:MaxLength=320
+	// +kubebuilder:validation:XValidation:rule="self.matches(r\"\"\"^[A-Za-z0-9_'+\\-.]*[A-Za-z0-9_+\\-]@([A-Za-z0-9][A-Za-z0-9\\-]*[.])+[A-Za-z]{2,}$\"\"\")",message="email must be an address that OpenCX accepts, like jane.doe@example.com: before the @ only letters, digits and _ ' + - . with no dot or ' at its end; after it a domain name of letters, digits and hyphens that ends in a dot and at least two letters. To leave OpenCX's address alone, remove the field"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('.')",message="email must not start with a dot: remove it"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('..')",message="email must not contain two dots in a row: remove one"
+	Email *string `json:"email,omitzero"`
+
+	// phone is the contact's phone number, as text in the form OpenCX shall
+	// have it, for example "+12025550123". When absent, OpenCX keeps the number
+	// it has; "" is sent as it is. A number that OpenCX refuses makes Ready
+	// False with reason Rejected.
+	// +optional
+	Phone *string `json:"phone,omitzero"`
+
+	// name is the contact's display name. When absent, OpenCX keeps the name it
+	// has; "" is sent as it is. A name that OpenCX refuses makes Ready False
+	// with reason Rejected.
+	// +optional
+	Name *string `json:"name,omitzero"`
+
+	// customData holds up to 64 text values that OpenCX shows its agents and
+	// uses in contact segments. When absent, OpenCX keeps what it has; {} is
+	// sent as it is. The map is replaced as a whole. Data that OpenCX refuses
+	// makes Ready False with reason Rejected.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MaxProperties=64
+	CustomData map[string]string `json:"customData,omitzero"`
+
+	// httpActionOverrides holds values that OpenCX puts into the HTTP actions
+	// it calls on behalf of this contact. When absent, OpenCX keeps what it has.
+	// Overrides that OpenCX refuses make Ready False with reason Rejected.
+	// +optional
+	HTTPActionOverrides *HTTPActionOverrides `json:"httpActionOverrides,omitzero"`
+
+	// apiKeySecretRef names the Secret, in the contact's own namespace, that
+	// holds the OpenCX API key for this contact. When absent, the operator's
+	// default key is used. A missing Secret or key makes Ready False with reason
+	// APIKeyNotFound, an unusable one with reason APIKeyInvalid.
+	// +optional
+	APIKeySecretRef *APIKeySecretReference `json:"apiKeySecretRef,omitzero"`
+
+	// resyncInterval is the time after which an unchanged contact is sent
+	// again, to undo changes made elsewhere, with up to 10 % added or taken away
+	// so that contacts do not all come due at once. It is a duration in ms, s, m
+	// and h, such as 30m or 24h, of at most 8760h. "0s" turns re-sending off.
+	// When absent, the operator's --resync-interval applies. Every re-send costs
+	// one request of OpenCX's rate limit. A failed one that OpenCX did not
+	// refuse leaves Ready True and says so in its message.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h of at most 8760h, such as 90s, 30m or 24h; use 0s to turn re-sending off"
+	ResyncInterval *metav1.Duration `json:"resyncInterval,omitzero"`
+
+	// suspend stops the operator from sending this contact while it is true.
+	// Setting or clearing it sends nothing by itself; a change that was held
+	// back is sent once it is cleared, and shows as Ready Unknown with reason
+	// Suspended until then. When absent, false.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// HTTPActionOverrides holds values for OpenCX's HTTP actions. Each map is
+// independent: one that is absent is not sent, {} is sent as it is. They often
+// carry credentials: do not keep those in a manifest that others can read.
+// +structType=atomic
+type HTTPActionOverrides struct {
+	// queryParams holds up to 64 query parameters. When absent, OpenCX keeps
+	// what it has; {} is sent as it is. What OpenCX refuses makes Ready False
+	// with reason Rejected.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MaxProperties=64
+	QueryParams map[string]string `json:"queryParams,omitzero"`
+
+	// pathParams holds up to 64 path parameters. When absent, OpenCX keeps what
+	// it has; {} is sent as it is. What OpenCX refuses makes Ready False with
+	// reason Rejected.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MaxProperties=64
+	PathParams map[string]string `json:"pathParams,omitzero"`
+
+	// bodyParams holds up to 64 body parameters. When absent, OpenCX keeps what
+	// it has; {} is sent as it is. What OpenCX refuses makes Ready False with
+	// reason Rejected.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MaxProperties=64
+	BodyParams map[string]string `json:"bodyParams,omitzero"`
+
+	// headers holds up to 64 HTTP headers. When absent, OpenCX keeps what it
+	// has; {} is sent as it is. What OpenCX refuses makes Ready False with
+	// reason Rejected.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MaxProperties=64
+	Headers map[string]string `json:"headers,omitzero"`
+}
+
+// APIKeySecretReference names one key of a Secret.
+// +structType=atomic
+type APIKeySecretReference struct {
+	// name is the name of the Secret, in the contact's own namespace. While no
+	// such Secret exists, Ready is False with reason APIKeyNotFound.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="apiKeySecretRef.name must be the name of a Secret: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name"`
+
+	// key is the key in the Secret's data whose value is the API key. When
+	// absent, "apiKey". While the Secret lacks it, Ready is False with reason
+	// APIKeyNotFound.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._A-Za-z0-9]*$')",message="apiKeySecretRef.key must be a key of a Secret: letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+}
+
+// OpenCXContactStatus is what the operator knows about the contact in OpenCX.
+type OpenCXContactStatus struct {
+	// observedGeneration is the metadata.generation that was last attempted, or
+	// that needed no request, or that is suspended; -1 before the operator has
+	// seen the contact.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions are Ready, Reconciling and Stalled, as kstatus defines them.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// lastSyncTime is when OpenCX last accepted a PATCH of this contact. Absent
+	// before the first.
+	// +optional
+	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
+
+	// lastAttemptTime is when a PATCH of this contact was last sent, whatever
+	// came back. Absent before the first.
+	// +optional
+	LastAttemptTime *metav1.Time `json:"lastAttemptTime,omitempty"`
+
+	// nextAttemptTime is the earliest time of the scheduled retry. Absent while
+	// none is scheduled.
+	// +optional
+	NextAttemptTime *metav1.Time `json:"nextAttemptTime,omitempty"`
+
+	// consecutiveFailures counts the attempts that failed since the last one
+	// that OpenCX accepted, without those that were only rate limited.
+	// +optional
+	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"`
+
+	// appliedHash identifies what the last accepted PATCH carried, to whom and
+	// with which credential. It is computed from what the manifest shows and
+	// from no secret. Absent before the first accepted PATCH.
+	// +optional
+	AppliedHash string `json:"appliedHash,omitempty"`
+
+	// lastError is what OpenCX answered to the last attempt when it did not
+	// accept it. Absent after a success, and when there was no answer.
+	// +optional
+	LastError *APIError `json:"lastError,omitempty"`
+
+	// lastHandledReconcileAt is the value of the annotation
+	// contacts.open.cx/reconcile-at that was last attempted.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+}
+
+// APIError is an error answer of OpenCX (its ErrorDto). Texts are cut to a
+// readable length, and every value that the operator sent is masked in them.
+type APIError struct {
+	// statusCode is the HTTP status code of the answer.
+	// +optional
+	StatusCode int32 `json:"statusCode,omitempty"`
+
+	// message says what was wrong, in OpenCX's words. Absent when OpenCX gave
+	// none that can be shown.
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// error is the name of the error, in OpenCX's words. Absent when OpenCX gave
+	// none that can be shown.
+	// +optional
+	Error string `json:"error,omitempty"`
+}
+
+// OpenCXContact declares a contact in OpenCX. The operator sends it to OpenCX
+// whenever it differs from what OpenCX was last told, and reports in status
+// whether OpenCX accepted it. Deleting it leaves OpenCX's record as it is.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=opencxcontacts,shortName=oxc,categories=opencx,scope=Namespaced
+// +kubebuilder:printcolumn:name="Contact ID",type=string,JSONPath=`.spec.contactID`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Last Sync",type=date,JSONPath=`.status.lastSyncTime`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type OpenCXContact struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec declares what OpenCX shall know about the contact.
+	// +required
+	Spec OpenCXContactSpec `json:"spec"`
+
+	// status is what the operator knows about the contact in OpenCX.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status OpenCXContactStatus `json:"status,omitzero"`
+}
+
+// OpenCXContactList is a list of contacts.
+// +kubebuilder:object:root=true
+type OpenCXContactList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	// +optional
+	metav1.ListMeta `json:"metadata,omitzero"`
+	// items are the contacts.
+	Items []OpenCXContact `json:"items"`
+}

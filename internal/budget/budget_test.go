@@ -1,0 +1,369 @@
+package budget
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const callTimeout = 15 * time.Second
+
+var (
+	limit3 = Limit{Requests: 3, Window: time.Minute}
+	keyA   = Key{1}
+	keyB   = Key{2}
+)
+
+// woken collects who was woken, in order.
+type woken struct {
+	mu     sync.Mutex
+	askers []Asker
+}
+
+func (w *woken) wake(a Asker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.askers = append(w.askers, a)
+}
+
+func (w *woken) names() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var names []string
+	for _, a := range w.askers {
+		names = append(names, a.Name)
+	}
+	w.askers = nil
+	return strings.Join(names, " ")
+}
+
+func ask(key Key, name string) Ask {
+	return Ask{Key: key, Asker: Asker{Namespace: "shop", Name: name}, Class: Edit}
+}
+
+// spend takes n slots at once and reports an answer for each.
+func spend(t *testing.T, b *Budget, key Key, n int) {
+	t.Helper()
+	for i := range n {
+		take(t, b, ask(key, fmt.Sprintf("spender-%d", i))).Answered()
+	}
+}
+
+func take(t *testing.T, b *Budget, a Ask) *Slot {
+	t.Helper()
+	slot, turn := b.Take(a)
+	if slot == nil {
+		t.Fatalf("%s has to wait until %s", a.Asker.Name, turn)
+	}
+	return slot
+}
+
+func mustWait(t *testing.T, b *Budget, a Ask) (turn time.Duration) {
+	t.Helper()
+	slot, at := b.Take(a)
+	if slot != nil {
+		t.Fatalf("%s got a slot", a.Asker.Name)
+	}
+	return time.Until(at)
+}
+
+func run(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budget, w *woken)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &woken{}
+			test(t, New(limit, callTimeout, w.wake), w)
+		})
+	})
+}
+
+func TestSlots(t *testing.T) {
+	run(t, "a slot is free again one window after its answer", limit3, func(t *testing.T, b *Budget, w *woken) {
+		slot := take(t, b, ask(keyA, "slow"))
+		spend(t, b, keyA, 2)
+		time.Sleep(10 * time.Second)
+		slot.Answered()
+		time.Sleep(50 * time.Second)
+		spend(t, b, keyA, 2) // the two quick ones
+		mustWait(t, b, ask(keyA, "next"))
+		time.Sleep(10*time.Second - time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "" {
+			t.Errorf("woken too early: %s", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "next" {
+			t.Errorf("woken: %q, want next", got)
+		}
+	})
+	run(t, "a request without an answer counts from its call's timeout", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		slot := take(t, b, ask(keyA, "lost"))
+		spend(t, b, keyA, 2)
+		slot.NoAnswer()
+		if got, want := mustWait(t, b, ask(keyA, "a")), time.Minute; got != want {
+			t.Errorf("turn in %s, want %s", got, want)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		take(t, b, ask(keyA, "a")).Answered()
+		take(t, b, ask(keyA, "b")).Answered()
+		if got, want := mustWait(t, b, ask(keyA, "c")), callTimeout; got != want {
+			t.Errorf("turn in %s, want %s", got, want)
+		}
+	})
+	run(t, "an unused slot is free at once", limit3, func(t *testing.T, b *Budget, w *woken) {
+		slot := take(t, b, ask(keyA, "changed its mind"))
+		spend(t, b, keyA, 2)
+		mustWait(t, b, ask(keyA, "next"))
+		slot.Unused()
+		if got := w.names(); got != "next" {
+			t.Errorf("woken: %q, want next", got)
+		}
+		take(t, b, ask(keyA, "next")).Answered()
+	})
+	run(t, "keys have budgets of their own", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		spend(t, b, keyA, 3)
+		mustWait(t, b, ask(keyA, "a"))
+		spend(t, b, keyB, 3)
+	})
+}
+
+func TestWaiting(t *testing.T) {
+	run(t, "turns come in the order of asking, and asking again keeps the place", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, keyA, 3)
+		for _, name := range []string{"a", "b", "c", "d", "a", "b"} {
+			mustWait(t, b, ask(keyA, name))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "a b c" {
+			t.Errorf("woken: %q, want a b c", got)
+		}
+		mustWait(t, b, ask(keyA, "late")) // the free slots are promised
+		for _, name := range []string{"c", "b", "a"} {
+			take(t, b, ask(keyA, name)).Answered()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "d late" {
+			t.Errorf("woken: %q, want d late", got)
+		}
+	})
+	run(t, "a withdrawn turn goes to the next", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, keyA, 3)
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			mustWait(t, b, ask(keyA, name))
+		}
+		b.Withdraw(ask(keyA, "b").Asker) // from the queue
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "a c d" {
+			t.Errorf("woken: %q, want a c d", got)
+		}
+		b.Withdraw(ask(keyA, "a").Asker) // a turn
+		if got := w.names(); got != "e" {
+			t.Errorf("woken: %q, want e", got)
+		}
+	})
+	run(t, "an asker with a new key leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, keyA, 3)
+		mustWait(t, b, ask(keyA, "rotated"))
+		take(t, b, ask(keyB, "rotated")).Answered()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "" {
+			t.Errorf("woken: %q", got)
+		}
+	})
+	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		spend(t, b, keyA, 3)
+		for i, want := range []int{1, 1, 1, 2, 2, 2, 3} {
+			if got := mustWait(t, b, ask(keyA, fmt.Sprint(i))); got != time.Duration(want)*time.Minute {
+				t.Errorf("turn of number %d in %s, want %d minutes", i, got, want)
+			}
+		}
+	})
+}
+
+func TestRateLimited(t *testing.T) {
+	run(t, "Retry-After silences the key, then one probe goes before the rest", limit3, func(t *testing.T, b *Budget, w *woken) {
+		until := take(t, b, ask(keyA, "refused")).RateLimited(5 * time.Minute)
+		if got := time.Until(until); got != 5*time.Minute {
+			t.Errorf("silent for %s, want 5m", got)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			mustWait(t, b, ask(keyA, name))
+		}
+		spend(t, b, keyB, 3) // another key is not concerned
+		time.Sleep(5*time.Minute - time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "" {
+			t.Errorf("woken during the silence: %q", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "a" {
+			t.Errorf("woken: %q, want a alone", got)
+		}
+		probe := take(t, b, ask(keyA, "a"))
+		mustWait(t, b, ask(keyA, "d"))
+		probe.Answered()
+		if got := w.names(); got != "b c" {
+			t.Errorf("woken after the probe: %q, want b c", got)
+		}
+	})
+	run(t, "without Retry-After the silence doubles and has jitter", Limit{Requests: 20, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		for _, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 960, 960} {
+			want *= time.Second
+			until := take(t, b, ask(keyA, "refused")).RateLimited(0)
+			if got := time.Until(until); got < want || got > want+want/4 {
+				t.Errorf("silent for %s, want %s to %s", got, want, want+want/4)
+			}
+			time.Sleep(time.Until(until))
+		}
+		take(t, b, ask(keyA, "accepted")).Answered()
+		until := take(t, b, ask(keyA, "refused")).RateLimited(0)
+		if got := time.Until(until); got > 10*time.Second {
+			t.Errorf("silent for %s after a success, want about 5s", got)
+		}
+	})
+	run(t, "requests that were under way together are one strike", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		slots := []*Slot{take(t, b, ask(keyA, "a")), take(t, b, ask(keyA, "b")), take(t, b, ask(keyA, "c"))}
+		time.Sleep(time.Second)
+		var until time.Time
+		for _, slot := range slots {
+			until = slot.RateLimited(0)
+		}
+		if got := time.Until(until); got > 7*time.Second {
+			t.Errorf("silent for %s, want about 5s", got)
+		}
+	})
+	run(t, "an absurd Retry-After is cut", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		until := take(t, b, ask(keyA, "refused")).RateLimited(365 * 24 * time.Hour)
+		if got := time.Until(until); got != maxSilence {
+			t.Errorf("silent for %s, want %s", got, maxSilence)
+		}
+	})
+}
+
+func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(limit3, callTimeout, func(Asker) {})
+		spend(t, b, keyA, 3)
+		take(t, b, ask(keyB, "refused")).RateLimited(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		b.mu.Lock()
+		_, hasA := b.accounts[keyA]
+		_, hasB := b.accounts[keyB]
+		b.mu.Unlock()
+		if hasA || !hasB {
+			t.Errorf("after two minutes: account A %t, account B %t, want only B, whose silence has just ended", hasA, hasB)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(b.accounts) != 0 || len(b.places) != 0 {
+			t.Errorf("%d accounts and %d places remain", len(b.accounts), len(b.places))
+		}
+	})
+}
+
+// A server that counts arrivals in a trailing window is asked by many askers,
+// over a network that delays each request and answer differently.
+func TestNoWindowEverHoldsMoreThanTheLimit(t *testing.T) {
+	const askers, limit = 400, 20
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			turns := make(chan Asker, askers)
+			b := New(Limit{Requests: limit, Window: time.Minute}, callTimeout, func(a Asker) { turns <- a })
+			var mu sync.Mutex
+			var arrivals []time.Time
+			served := map[Asker]int{}
+			var requests sync.WaitGroup
+			attempt := func(a Asker) {
+				slot, _ := b.Take(Ask{Key: keyA, Asker: a, Class: Sync})
+				if slot == nil {
+					return
+				}
+				mu.Lock()
+				there, back := time.Duration(random.IntN(4000))*time.Millisecond, time.Duration(random.IntN(4000))*time.Millisecond
+				mu.Unlock()
+				requests.Go(func() {
+					time.Sleep(there)
+					mu.Lock()
+					arrivals = append(arrivals, time.Now())
+					served[a]++
+					mu.Unlock()
+					time.Sleep(back)
+					slot.Answered()
+				})
+			}
+			for i := range askers {
+				attempt(Asker{Name: fmt.Sprint(i)})
+				time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
+			}
+			deadline := time.After(time.Duration(askers/limit+2) * (time.Minute + 8*time.Second))
+			for done := false; !done; {
+				select {
+				case a := <-turns:
+					attempt(a)
+				case <-deadline:
+					done = true
+				}
+			}
+			requests.Wait()
+			if len(served) != askers || len(arrivals) != askers {
+				t.Errorf("seed %d: %d of %d askers served with %d requests", seed, len(served), askers, len(arrivals))
+			}
+			slices.SortFunc(arrivals, time.Time.Compare)
+			for i := limit; i < len(arrivals); i++ {
+				if gap := arrivals[i].Sub(arrivals[i-limit]); gap < time.Minute {
+					t.Fatalf("seed %d: %d requests within %s", seed, limit+1, gap)
+				}
+			}
+		})
+	}
+}
+
+func TestParseLimit(t *testing.T) {
+	for in, want := range map[string]Limit{
+		"100/1m":     {100, time.Minute},
+		"1/100ms":    {1, 100 * time.Millisecond},
+		"60/30s":     {60, 30 * time.Second},
+		"1000000/1h": {1_000_000, time.Hour},
+	} {
+		if got, err := ParseLimit(in); err != nil || got != want {
+			t.Errorf("ParseLimit(%q) = %v, %v, want %v", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":              "write requests/window",
+		"100":           "write requests/window",
+		"0/1m":          "before the slash",
+		"-5/1m":         "before the slash",
+		"abc/1m":        "before the slash",
+		"1.5/1m":        "before the slash",
+		"2000000/1m":    "before the slash",
+		"100/":          "after the slash",
+		"100/0s":        "after the slash",
+		"100/-1m":       "after the slash",
+		"100/minute":    "after the slash",
+		"100/8760h":     "after the slash",
+		"100/1m/1m":     "after the slash",
+		"100/1ms":       "after the slash",
+		"100 / 1 m":     "before the slash",
+		"100/１m":        "after the slash",
+		"99999999999/1": "before the slash",
+	} {
+		if _, err := ParseLimit(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseLimit(%q) error = %v, want one about %q", in, err, want)
+		}
+	}
+}

@@ -1,0 +1,220 @@
+// Package opencx is a client of the OpenCX REST API. It reports facts: an
+// accepted request, or a typed error. It never retries, because every attempt
+// spends a shared budget, and it knows nothing of Kubernetes.
+package opencx
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// DefaultBaseURL is where OpenCX serves its API, according to its page.
+const DefaultBaseURL = "https://api.open.cx"
+
+// CallTimeout bounds one call as a whole: connect, TLS, request and answer.
+const CallTimeout = 15 * time.Second
+
+const (
+	connectTimeout = 5 * time.Second
+	tlsTimeout     = 5 * time.Second
+	headerTimeout  = 10 * time.Second
+
+	// maxErrorBody is how much of an error answer is read, in bytes.
+	maxErrorBody = 64 << 10
+	// drainTime and maxDrain bound the reading of a body that nobody needs,
+	// which is done so that the connection can be used again.
+	drainTime = time.Second
+	maxDrain  = 64 << 10
+)
+
+// Client sends requests to one OpenCX API. It is safe for concurrent use, and
+// all its calls share one pool of kept-alive connections.
+type Client struct {
+	baseURL   *url.URL
+	userAgent string
+	http      *http.Client
+	observe   func(Call)
+}
+
+// Call is what happened in one request, for metrics.
+type Call struct {
+	Method string
+	// StatusCode is the HTTP status code of the answer, 0 when there was none.
+	StatusCode int
+	Duration   time.Duration
+}
+
+// ParseBaseURL checks the address of an OpenCX API and brings it into the form
+// that NewClient takes: https, or http to this machine only, because the key
+// travels in a header; no credentials, query or fragment; no slash at its end.
+func ParseBaseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		// The error of url.Parse quotes the whole address, which may hold a
+		// password.
+		return nil, errors.New("it is not a URL: use one like " + DefaultBaseURL)
+	}
+	switch {
+	case u.Host == "" || u.Hostname() == "":
+		return nil, errors.New("it names no host: use a URL like " + DefaultBaseURL)
+	case u.User != nil:
+		return nil, errors.New("it must not contain credentials: the API key is configured elsewhere")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("it must not have a query or a fragment")
+	case u.Scheme == "https":
+	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http":
+		return nil, errors.New("http would send the API key in the clear: use https (http is allowed to a loopback address only)")
+	default:
+		return nil, fmt.Errorf("its scheme is %q: use https", u.Scheme)
+	}
+	return url.Parse(strings.TrimRight(u.String(), "/"))
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// NewClient returns a client of the API at baseURL, as ParseBaseURL returns it.
+// userAgent goes into every request. observe is told of every call; it may be
+// nil. Proxies and root certificates come from the usual environment variables.
+func NewClient(baseURL *url.URL, userAgent string, observe func(Call)) *Client {
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    tlsTimeout,
+		ResponseHeaderTimeout:  headerTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    16,
+		IdleConnTimeout:        90 * time.Second,
+	}
+	if observe == nil {
+		observe = func(Call) {}
+	}
+	return &Client{
+		baseURL:   baseURL,
+		userAgent: userAgent,
+		observe:   observe,
+		http: &http.Client{
+			Transport: transport,
+			// A redirect would carry the key and the contact elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// BaseURL is the address of the API, without a slash at its end.
+func (c *Client) BaseURL() string { return c.baseURL.String() }
+
+// UpdateContact sends PATCH {base}/contacts/{id}. Any 2xx is success, whatever
+// its body. Every other answer is an *APIError, no answer a *NoAnswerError.
+// Neither text contains the key or a value of contact. Any other error means
+// that nothing was sent.
+func (c *Client) UpdateContact(ctx context.Context, key APIKey, id string, contact Contact) error {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	request, err := c.newUpdateRequest(ctx, key, id, contact)
+	if err != nil {
+		return err
+	}
+	return c.send(request, func() masker { return newMasker(key, contact) })
+}
+
+func (c *Client) newUpdateRequest(ctx context.Context, key APIKey, id string, contact Contact) (*http.Request, error) {
+	address, err := c.contactURL(id)
+	if err != nil {
+		return nil, err
+	}
+	body, err := contact.encode()
+	if err != nil {
+		return nil, fmt.Errorf("encoding contact: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, c.BaseURL(), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("building request: %w", err)
+	}
+	request.URL = address
+	request.Header.Set("Authorization", "Bearer "+key.value)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", c.userAgent)
+	return request, nil
+}
+
+// contactURL returns the address of one contact. The id is one path segment,
+// whatever it contains; "." and ".." cannot be escaped, as servers and proxies
+// resolve them even in their escaped form, and are refused.
+func (c *Client) contactURL(id string) (*url.URL, error) {
+	if id == "" || id == "." || id == ".." {
+		return nil, fmt.Errorf("contact id %q does not name a contact", id)
+	}
+	u := *c.baseURL
+	u.RawPath = c.baseURL.EscapedPath() + "/contacts/" + url.PathEscape(id)
+	u.Path = c.baseURL.Path + "/contacts/" + id
+	return &u, nil
+}
+
+// send does the round trip. mask is called only when there is a text to show.
+func (c *Client) send(request *http.Request, mask func() masker) error {
+	start := time.Now()
+	response, err := c.http.Do(request)
+	call := Call{Method: request.Method}
+	if err == nil {
+		call.StatusCode = response.StatusCode
+	}
+	call.Duration = time.Since(start)
+	c.observe(call)
+	if err != nil {
+		return noAnswer(err, mask())
+	}
+	defer func() { _ = response.Body.Close() }()
+	return checkResponse(response, mask)
+}
+
+func noAnswer(err error, mask masker) *NoAnswerError {
+	cause := err
+	// url.Error repeats the method and the address, which are known.
+	if urlError, ok := errors.AsType[*url.Error](err); ok {
+		cause = urlError.Err
+	}
+	message := mask.clean(cause.Error())
+	if errors.Is(err, context.DeadlineExceeded) {
+		message = fmt.Sprintf("none came within %s", CallTimeout)
+	}
+	if message == "" {
+		message = "the request failed"
+	}
+	return &NoAnswerError{message: message, cause: err}
+}
+
+func checkResponse(response *http.Response, mask func() masker) error {
+	if response.StatusCode >= 200 && response.StatusCode < 300 {
+		drain(response.Body)
+		return nil
+	}
+	// An error while reading leaves what there is; the status code counts.
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	return newAPIError(response.StatusCode, response.Header, body, mask(), time.Now())
+}
+
+// drain reads the rest of a body, within bounds. What is left then costs the
+// connection, which is closed with the body.
+func drain(body io.ReadCloser) {
+	stop := time.AfterFunc(drainTime, func() { _ = body.Close() })
+	defer stop.Stop()
+	_, _ = io.CopyN(io.Discard, body, maxDrain)
+}

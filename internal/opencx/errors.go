@@ -1,0 +1,99 @@
+package opencx
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// APIError is an answer of OpenCX that is not a 2xx. Its texts are safe to
+// show: they are short and contain neither the key nor any value that was sent.
+type APIError struct {
+	// StatusCode is the HTTP status code.
+	StatusCode int
+	// Message and Name are "message" and "error" of OpenCX's ErrorDto, "" when
+	// the answer has none or they cannot be shown.
+	Message, Name string
+	// RetryAfter is how long OpenCX asked to wait (Retry-After, RFC 9110
+	// section 10.2.3), counted from the arrival of the answer; 0 when it did
+	// not ask, or not intelligibly.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *APIError) Error() string {
+	text := fmt.Sprintf("OpenCX answered %d", e.StatusCode)
+	name := e.Name
+	if name == "" {
+		name = http.StatusText(e.StatusCode)
+	}
+	if name != "" {
+		text += " " + name
+	}
+	if e.Message != "" && e.Message != name {
+		text += ": " + e.Message
+	}
+	return text
+}
+
+// NoAnswerError says that the request ended without an answer: OpenCX could not
+// be reached, did not answer in time, or what came back was not HTTP. OpenCX
+// may have acted on the request all the same. Its text is safe to show.
+type NoAnswerError struct {
+	message string
+	cause   error
+}
+
+// Error implements error.
+func (e *NoAnswerError) Error() string { return "no answer from OpenCX: " + e.message }
+
+// Unwrap returns the cause, whose text is not safe to show.
+func (e *NoAnswerError) Unwrap() error { return e.cause }
+
+// newAPIError reads what can be known from an answer that is not a 2xx. body
+// may be cut short, empty, or no JSON at all.
+func newAPIError(status int, header http.Header, body []byte, mask masker, now time.Time) *APIError {
+	e := &APIError{StatusCode: status, RetryAfter: retryAfter(header.Get("Retry-After"), now)}
+	var dto struct {
+		Message json.RawMessage `json:"message"`
+		Error   json.RawMessage `json:"error"`
+	}
+	// Anything but an ErrorDto, such as a proxy's HTML page, has no text that
+	// is worth showing to a person.
+	if json.Unmarshal(body, &dto) == nil {
+		e.Message = mask.clean(text(dto.Message))
+		e.Name = mask.clean(text(dto.Error))
+	}
+	return e
+}
+
+// text reads a JSON string, or a list of them, which some validation layers
+// use for "message". Anything else is "".
+func text(raw json.RawMessage) string {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return one
+	}
+	var many []string
+	if json.Unmarshal(raw, &many) == nil {
+		return strings.Join(many, "; ")
+	}
+	return ""
+}
+
+// retryAfter reads a Retry-After header in seconds or as a date. A time that is
+// absent, malformed or past is 0.
+func retryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	// 32 bits of seconds are 136 years and cannot overflow a Duration.
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
