@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/controller"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+)
+
+// options are the settings of the operator, checked.
+type options struct {
+	apiURL                  *url.URL
+	rateLimit               budget.Limit
+	apiKeySecret            *controller.SecretKey
+	resyncInterval          time.Duration
+	maxConcurrentReconciles int
+	leaderElect             bool
+	metricsAddress          string
+	metricsSecure           bool
+	probeAddress            string
+	pprofAddress            string
+	zap                     zap.Options
+}
+
+const usage = `The OpenCXContact operator keeps the contacts of OpenCX equal to the
+OpenCXContact objects of a Kubernetes cluster.
+
+Durations are written like 90s, 30m or 24h. The environment variable
+OPENCX_API_KEY holds the API key of contacts that name none, unless
+--api-key-secret is set.
+
+Flags:
+`
+
+// parseFlags reads args into options. Its errors name the flag and what would
+// be right. flag.ErrHelp means that help was asked for and printed to help.
+func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, error) {
+	opts := options{rateLimit: budget.DefaultLimit}
+	apiURL := flags.String("opencx-api-url", opencx.DefaultBaseURL,
+		"address of the OpenCX API: https, or http to a loopback address")
+	flags.Var(&opts.rateLimit, "opencx-rate-limit",
+		"requests that one API key may make in any `window`, as count/duration; choose less than OpenCX allows when others use the same quota")
+	apiKeySecret := flags.String("api-key-secret", "",
+		"Secret with the API key of contacts that name none, as `namespace/name[:key]`; key defaults to "+controller.DefaultAPIKeyField+"; when empty, the environment variable OPENCX_API_KEY is used")
+	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
+		"time after which an unchanged contact that sets no resyncInterval is sent again; 0s is never")
+	flags.IntVar(&opts.maxConcurrentReconciles, "max-concurrent-reconciles", 10,
+		"contacts that are worked on at the same time, from 1 to 100")
+	flags.BoolVar(&opts.leaderElect, "leader-elect", false,
+		"elect a leader, so that of several replicas one is active")
+	flags.StringVar(&opts.metricsAddress, "metrics-bind-address", "0",
+		"`address` of the metrics endpoint, such as :8443; 0 is none")
+	flags.BoolVar(&opts.metricsSecure, "metrics-secure", true,
+		"serve metrics over https, to clients that Kubernetes authenticates and authorizes only")
+	flags.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081",
+		"`address` of /healthz and /readyz; 0 is none")
+	flags.StringVar(&opts.pprofAddress, "pprof-bind-address", "0",
+		"`address` of the profiling endpoint, such as 127.0.0.1:6060; 0 is none")
+	opts.zap.BindFlags(flags)
+	flags.Init(flags.Name(), flag.ContinueOnError)
+	flags.Usage = func() {} // a mistake is answered with a sentence, not with a page
+	flags.SetOutput(io.Discard)
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(help)
+		_, _ = fmt.Fprint(help, usage)
+		flags.PrintDefaults()
+		return options{}, err
+	} else if err != nil {
+		return options{}, fmt.Errorf("%w; --help lists the flags", err)
+	}
+
+	if rest := flags.Args(); len(rest) > 0 {
+		return options{}, fmt.Errorf("unexpected argument %q: settings are given as --flag=value", rest[0])
+	}
+	var err error
+	if opts.apiURL, err = opencx.ParseBaseURL(*apiURL); err != nil {
+		return options{}, fmt.Errorf("--opencx-api-url: %w", err)
+	}
+	if opts.apiKeySecret, err = parseSecretKey(*apiKeySecret); err != nil {
+		return options{}, fmt.Errorf("--api-key-secret: %w", err)
+	}
+	if opts.resyncInterval < 0 {
+		return options{}, fmt.Errorf("--resync-interval: %s is negative: use a duration such as 24h, or 0s for never", opts.resyncInterval)
+	}
+	if n := opts.maxConcurrentReconciles; n < 1 || n > 100 {
+		return options{}, fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
+	}
+	return opts, nil
+}
+
+// parseSecretKey reads namespace/name[:key]; "" is none.
+func parseSecretKey(s string) (*controller.SecretKey, error) {
+	if s == "" {
+		return nil, nil
+	}
+	object, key, found := strings.Cut(s, ":")
+	if !found {
+		key = controller.DefaultAPIKeyField
+	}
+	namespace, name, _ := strings.Cut(object, "/")
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsConfigMapKey(key)) > 0 {
+		return nil, fmt.Errorf("%q does not name a Secret: write namespace/name or namespace/name:key", s)
+	}
+	return &controller.SecretKey{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}, Key: key}, nil
+}

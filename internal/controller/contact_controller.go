@@ -1,0 +1,243 @@
+// Package controller makes OpenCX agree with OpenCXContact objects and reports
+// in their status whether it does.
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+)
+
+// statusTimeout bounds one status write. Together with opencx.CallTimeout it
+// stays under the 30 s that Kubernetes gives a Pod to stop.
+const statusTimeout = 10 * time.Second
+
+// ContactReconciler reconciles OpenCXContact objects. All fields are required.
+type ContactReconciler struct {
+	// Client reads contacts from a cache and writes their status.
+	Client client.Client
+	// Live reads contacts from the API server.
+	Live        client.Reader
+	Recorder    events.EventRecorder
+	OpenCX      *opencx.Client
+	Credentials *Credentials
+	// Limit is the budget of each API key.
+	Limit budget.Limit
+	// ResyncInterval is for contacts that set none; 0 is never.
+	ResyncInterval          time.Duration
+	MaxConcurrentReconciles int
+
+	budget *budget.Budget
+	memory memory
+}
+
+// +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
+// +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile looks at one contact: it sends it when a request is due and the
+// budget has a slot, and writes what it found into status when that changed.
+func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	contact, err := r.read(ctx, request.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if contact == nil {
+		r.budget.Withdraw(askerOf(request.NamespacedName))
+		r.memory.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	stored := contact.DeepCopy()
+	if unsaved := r.memory.of(contact).unsaved; unsaved != nil {
+		contact.Status = *unsaved
+	}
+	found, err := r.assess(ctx, contact)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.writeStatus(ctx, stored, found.status); err != nil {
+		return ctrl.Result{}, err
+	}
+	if found.next.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{RequeueAfter: max(time.Until(found.next), time.Millisecond)}, nil
+}
+
+// read returns the contact, nil when it is gone or going. It comes from the
+// cache, unless that is older than what this process wrote itself.
+func (r *ContactReconciler) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.OpenCXContact, error) {
+	contact := &v1alpha1.OpenCXContact{}
+	err := r.Client.Get(ctx, name, contact)
+	if err == nil && r.memory.of(contact).newerThan(contact) {
+		err = r.Live.Get(ctx, name, contact)
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading contact: %w", err)
+	case !contact.DeletionTimestamp.IsZero():
+		return nil, nil
+	}
+	return contact, nil
+}
+
+// assess decides what to do with contact and does it.
+func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCXContact) (assessment, error) {
+	now := time.Now()
+	asker := askerOf(client.ObjectKeyFromObject(contact))
+	payload := desired.Contact(contact.Spec)
+	hash, err := desired.Hash(contact.Spec.ContactID, payload, r.OpenCX.BaseURL(), r.Credentials.identity(contact))
+	if err != nil {
+		return assessment{}, err
+	}
+	plan := planFor(contact, hash, r.ResyncInterval, now)
+	switch {
+	case contact.Spec.Suspend:
+		r.budget.Withdraw(asker)
+		return suspended(contact, plan.unsent), nil
+	case !plan.due(now):
+		r.budget.Withdraw(asker)
+		return unattempted(contact, plan.at), nil
+	}
+
+	key, err := r.Credentials.read(ctx, contact)
+	if problem, ok := errors.AsType[*keyError](err); ok {
+		r.budget.Withdraw(asker)
+		return keyMissing(contact, problem, now), nil
+	} else if err != nil {
+		return assessment{}, err
+	}
+	slot, turn := r.budget.Take(budget.Ask{Key: budget.Key(key.Fingerprint()), Asker: asker, Class: plan.class})
+	if slot == nil {
+		return waiting(contact, plan.unsent, turn, now), nil
+	}
+	if err := ctx.Err(); err != nil {
+		slot.Unused()
+		return assessment{}, fmt.Errorf("stopping before a request: %w", err)
+	}
+	o, silentUntil, err := r.send(ctx, slot, key, contact.Spec.ContactID, payload)
+	if err != nil {
+		return assessment{}, err
+	}
+	return attempted(contact, hash, o, silentUntil, r.ResyncInterval, time.Now()), nil
+}
+
+// send spends slot on one request. A stop of the operator does not cancel it,
+// because then nobody would know what OpenCX has.
+func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, key opencx.APIKey, id string, payload opencx.Contact) (o outcome, silentUntil time.Time, err error) {
+	err = r.OpenCX.UpdateContact(context.WithoutCancel(ctx), key, id, payload)
+	o, ok := judge(err, id)
+	if !ok {
+		slot.Unused()
+		return outcome{}, time.Time{}, fmt.Errorf("patching contact: %w", err)
+	}
+	switch answer, answered := errors.AsType[*opencx.APIError](err); {
+	case o.effect == limited:
+		silentUntil = slot.RateLimited(answer.RetryAfter)
+	case err == nil || answered:
+		slot.Answered()
+	default:
+		slot.NoAnswer()
+	}
+	return o, silentUntil, nil
+}
+
+// writeStatus makes the stored status that of stored equal to status, in one
+// merge patch, and tells of a change of state. A write that fails is made up
+// for at the next look, before anything is decided.
+func (r *ContactReconciler) writeStatus(ctx context.Context, stored *v1alpha1.OpenCXContact, status v1alpha1.OpenCXContactStatus) error {
+	if equality.Semantic.DeepEqual(stored.Status, status) {
+		return nil
+	}
+	contact := stored.DeepCopy()
+	contact.Status = status
+	patch, err := statusPatch(stored, contact)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
+	defer cancel()
+	err = r.Client.Status().Patch(ctx, contact, patch)
+	if err != nil && !isGone(err) {
+		r.memory.keep(stored, r.memory.of(stored).resourceVersion, &status)
+		return fmt.Errorf("writing status: %w", err)
+	}
+	if err == nil {
+		r.memory.keep(stored, contact.ResourceVersion, nil)
+		r.tell(ctx, stored, contact)
+	}
+	return nil
+}
+
+// statusPatch is unconditional but for the UID: an object that was deleted and
+// created again is another one.
+func statusPatch(from, to *v1alpha1.OpenCXContact) (client.Patch, error) {
+	difference, err := client.MergeFrom(from).Data(to)
+	if err != nil {
+		return nil, fmt.Errorf("comparing status: %w", err)
+	}
+	var patch map[string]any
+	if err := json.Unmarshal(difference, &patch); err != nil {
+		return nil, fmt.Errorf("comparing status: %w", err)
+	}
+	patch["metadata"] = map[string]any{"uid": from.UID}
+	data, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("comparing status: %w", err)
+	}
+	return client.RawPatch(types.MergePatchType, data), nil
+}
+
+// isGone says that the object that a status was written to is no more, or is
+// another one of the same name.
+func isGone(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsInvalid(err)
+}
+
+// tell logs a change of state and records an event for it. The log has no text
+// from OpenCX, which may hold personal data.
+func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.OpenCXContact) {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ReadyCondition)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
+	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return
+	}
+	details := []any{"contactID", after.Spec.ContactID, "ready", is.Status, "reason", is.Reason}
+	if e := after.Status.LastError; e != nil {
+		details = append(details, "statusCode", e.StatusCode)
+	}
+	log.FromContext(ctx).Info("Contact changed state", details...)
+	eventType := corev1.EventTypeNormal
+	switch {
+	case is.Reason == v1alpha1.WaitingReason:
+		return // an import of thousands would bring as many events
+	case is.Status == metav1.ConditionFalse:
+		eventType = corev1.EventTypeWarning
+	}
+	r.Recorder.Eventf(after, nil, eventType, is.Reason, "UpdateContact", "%s", is.Message)
+}
+
+func askerOf(name types.NamespacedName) budget.Asker {
+	return budget.Asker{Namespace: name.Namespace, Name: name.Name}
+}

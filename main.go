@@ -1,0 +1,115 @@
+// The OpenCXContact operator keeps the contacts of OpenCX equal to the
+// OpenCXContact objects of a Kubernetes cluster.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of cloud providers in a kubeconfig
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/controller"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+)
+
+// version is set at build time.
+var version = "dev"
+
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+func main() {
+	opts, err := parseFlags(flag.CommandLine, os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(0)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "opencx-operator: %s\n", err)
+		os.Exit(2)
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap)))
+	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
+		ctrl.Log.WithName("setup").Error(err, "The operator ends")
+		os.Exit(1)
+	}
+}
+
+// run builds the manager and runs it until ctx ends.
+func run(ctx context.Context, opts options) error {
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding a cluster: %w", err)
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cache.Options{ByObject: controller.CacheByObject()},
+		Metrics:                       metricsOptions(opts),
+		HealthProbeBindAddress:        opts.probeAddress,
+		PprofBindAddress:              opts.pprofAddress,
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              "opencx-operator.open.cx",
+		LeaderElectionNamespace:       ownNamespace(),
+		LeaderElectionReleaseOnCancel: true, // the process ends when the manager has
+	})
+	if err != nil {
+		return fmt.Errorf("creating the manager: %w", err)
+	}
+	if err := (&controller.ContactReconciler{
+		Client:   mgr.GetClient(),
+		Live:     mgr.GetAPIReader(),
+		Recorder: mgr.GetEventRecorder("opencx-operator"),
+		OpenCX:   opencx.NewClient(opts.apiURL, "opencx-operator/"+version, controller.ObserveCall),
+		Credentials: &controller.Credentials{
+			Secrets:       mgr.GetAPIReader(),
+			DefaultSecret: opts.apiKeySecret,
+			FromEnv:       os.Getenv("OPENCX_API_KEY"),
+		},
+		Limit:                   opts.rateLimit,
+		ResyncInterval:          opts.resyncInterval,
+		MaxConcurrentReconciles: opts.maxConcurrentReconciles,
+	}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the contact controller: %w", err)
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
+		return fmt.Errorf("adding health checks: %w", err)
+	}
+	ctrl.Log.WithName("setup").Info("Starting", "version", version, "apiURL", opts.apiURL.String(), "rateLimit", opts.rateLimit.String())
+	return mgr.Start(ctx)
+}
+
+func metricsOptions(opts options) metricsserver.Options {
+	metrics := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.metricsSecure}
+	if opts.metricsSecure {
+		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return metrics
+}
+
+// ownNamespace is where the lease is kept: the operator's own namespace.
+func ownNamespace() string {
+	const file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	if namespace, err := os.ReadFile(file); err == nil {
+		return string(namespace)
+	}
+	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
+		return namespace
+	}
+	return "default"
+}
