@@ -1,0 +1,453 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+)
+
+var large = strings.Repeat("0123456789", 10_000)
+
+var _ = Describe("One apply", func() {
+	DescribeTable("is one PATCH, byte for byte",
+		func(ctx SpecContext, spec, body string) {
+			w := newWorld(ctx, budget.DefaultLimit)
+			w.declare(ctx, "jane", spec)
+			w.expectSynced(ctx, "jane", 1)
+			Expect(w.journal()).To(Equal([]string{"200 jane " + body}))
+		},
+		Entry("with nothing but an ID", `{}`, `{"contact":{}}`),
+		Entry("with every field",
+			`{"email":"jane@example.com","phone":"+12025550123","name":"Jane Doe","customData":{"plan":"enterprise","b":"2"},"httpActionOverrides":{"queryParams":{"q":"1"},"pathParams":{"p":"2"},"bodyParams":{"b":"3"},"headers":{"X-Tenant":"`+secret("acme-")+`"}}}`,
+			`{"contact":{"email":"jane@example.com","phone":"+12025550123","name":"Jane Doe","custom_data":{"b":"2","plan":"enterprise"},"http_action_overrides":{"query_params":{"q":"1"},"path_params":{"p":"2"},"body_params":{"b":"3"},"headers":{"X-Tenant":"`+secrets[len(secrets)-1]+`"}}}}`),
+		Entry("with an email", `{"email":"jane@example.com"}`, `{"contact":{"email":"jane@example.com"}}`),
+		Entry("with a phone", `{"phone":"+12025550123"}`, `{"contact":{"phone":"+12025550123"}}`),
+		Entry("with an empty phone", `{"phone":""}`, `{"contact":{"phone":""}}`),
+		Entry("with a name", `{"name":"Jane"}`, `{"contact":{"name":"Jane"}}`),
+		Entry("with an empty name", `{"name":""}`, `{"contact":{"name":""}}`),
+		Entry("with custom data", `{"customData":{"a":"b"}}`, `{"contact":{"custom_data":{"a":"b"}}}`),
+		Entry("with empty custom data", `{"customData":{}}`, `{"contact":{"custom_data":{}}}`),
+		Entry("with an empty value in custom data", `{"customData":{"":""}}`, `{"contact":{"custom_data":{"":""}}}`),
+		Entry("with empty overrides", `{"httpActionOverrides":{}}`, `{"contact":{"http_action_overrides":{}}}`),
+		Entry("with query params", `{"httpActionOverrides":{"queryParams":{"a":"b"}}}`, `{"contact":{"http_action_overrides":{"query_params":{"a":"b"}}}}`),
+		Entry("with path params", `{"httpActionOverrides":{"pathParams":{"a":"b"}}}`, `{"contact":{"http_action_overrides":{"path_params":{"a":"b"}}}}`),
+		Entry("with body params", `{"httpActionOverrides":{"bodyParams":{"a":"b"}}}`, `{"contact":{"http_action_overrides":{"body_params":{"a":"b"}}}}`),
+		Entry("with headers", `{"httpActionOverrides":{"headers":{"X-Token":"`+secret("token-")+`"}}}`, `{"contact":{"http_action_overrides":{"headers":{"X-Token":"`+secrets[len(secrets)-1]+`"}}}}`),
+		Entry("with four empty maps", `{"httpActionOverrides":{"queryParams":{},"pathParams":{},"bodyParams":{},"headers":{}}}`, `{"contact":{"http_action_overrides":{"query_params":{},"path_params":{},"body_params":{},"headers":{}}}}`),
+		Entry("with unicode, emoji, quotes and newlines", `{"name":"Zoë 李 😀 \"q\" \\ <b>&'\n\t"}`, `{"contact":{"name":"Zoë 李 😀 \"q\" \\ <b>&'\n\t"}}`),
+		Entry("with a value of 100 kB", `{"customData":{"bio":"`+large+`"}}`, `{"contact":{"custom_data":{"bio":"`+large+`"}}}`),
+	)
+
+	manifest := func(spec string) string {
+		return `{"apiVersion":"contacts.open.cx/v1alpha1","kind":"OpenCXContact","metadata":{"name":"jane"},"spec":{"contactID":"jane"` + spec + `}}`
+	}
+	DescribeTable("can set a map, empty it and release it",
+		func(ctx SpecContext, apply ...string) {
+			w := newWorld(ctx, budget.DefaultLimit)
+			for i, spec := range []string{
+				`,"customData":{"a":"b"},"httpActionOverrides":{"queryParams":{"a":"b"},"bodyParams":{"a":"b"}}`,
+				`,"customData":{},"httpActionOverrides":{"queryParams":{},"bodyParams":{}}`,
+				``,
+			} {
+				w.kubectl(ctx, manifest(spec), append([]string{"apply", "-f", "-"}, apply...)...)
+				w.expectSynced(ctx, "jane", i+1)
+			}
+			Expect(w.journal()).To(Equal([]string{
+				`200 jane {"contact":{"custom_data":{"a":"b"},"http_action_overrides":{"query_params":{"a":"b"},"body_params":{"a":"b"}}}}`,
+				`200 jane {"contact":{"custom_data":{},"http_action_overrides":{"query_params":{},"body_params":{}}}}`,
+				`200 jane {"contact":{}}`,
+			}))
+		},
+		Entry("with client-side apply"),
+		Entry("with server-side apply", "--server-side"),
+	)
+})
+
+var _ = Describe("After the first PATCH", func() {
+	var w *world
+	BeforeEach(func(ctx SpecContext) {
+		w = newWorld(ctx, budget.DefaultLimit)
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSynced(ctx, "jane", 1)
+	})
+
+	It("sends one more for an edit", func(ctx SpecContext) {
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.expectSynced(ctx, "jane", 2)
+		Expect(w.journal()).To(Equal([]string{`200 jane {"contact":{"name":"Jane"}}`, `200 jane {"contact":{"name":"Janet"}}`}))
+	})
+
+	It("sends one more for each new value of the reconcile-at annotation", func(ctx SpecContext) {
+		for i, value := range []string{"2026-01-01T00:00:00Z", "again"} {
+			w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"`+value+`"}}}`)
+			Eventually(func() string { return w.get(ctx, "jane").Status.LastHandledReconcileAt }).Should(Equal(value))
+			Expect(w.journal()).To(HaveLen(i + 2))
+		}
+		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":null}}}`)
+		w.expectNoMore(3)
+	})
+
+	It("sends nothing for labels and annotations, ten a second", func(ctx SpecContext) {
+		for i := range 10 {
+			w.edit(ctx, "jane", fmt.Sprintf(`{"metadata":{"labels":{"a":"%d"},"annotations":{"b":"%d"}}}`, i, i))
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.expectNoMore(1)
+	})
+
+	It("sends nothing for suspending and resuming", func(ctx SpecContext) {
+		w.edit(ctx, "jane", `{"spec":{"suspend":true}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.edit(ctx, "jane", `{"spec":{"suspend":false}}`)
+		w.expectSynced(ctx, "jane", 3)
+		w.expectNoMore(1)
+	})
+
+	It("sends nothing for a spec that is the same to OpenCX", func(ctx SpecContext) {
+		w.edit(ctx, "jane", `{"spec":{"resyncInterval":"48h"}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.expectNoMore(1)
+	})
+
+	It("sends nothing for a restart, and writes nothing", func(ctx SpecContext) {
+		before := w.get(ctx, "jane").ResourceVersion
+		for range 3 {
+			w.stop()
+			w.startOperator()
+		}
+		w.expectNoMore(1)
+		Expect(w.get(ctx, "jane").ResourceVersion).To(Equal(before))
+	})
+
+	It("sends an edit that was made while the operator was down", func(ctx SpecContext) {
+		w.stop()
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.startOperator()
+		w.expectSynced(ctx, "jane", 2)
+		w.expectNoMore(2)
+	})
+
+	It("sends nothing for a resync of the cache", func(ctx SpecContext) {
+		w.stop()
+		period := 200 * time.Millisecond
+		w.resyncPeriod = &period
+		w.startOperator()
+		w.expectNoMore(1)
+	})
+
+	It("sends nothing for a change of the leader", func(ctx SpecContext) {
+		w.stop()
+		w.leaderElection = true
+		first, second := w.newOperator(), w.newOperator()
+		w.stop = func() { first(); second() }
+		holder := func() string {
+			lease := w.kubectl(ctx, "", "get", "lease", "-o", "jsonpath={.items[*].spec.holderIdentity}")
+			return lease
+		}
+		Eventually(holder).ShouldNot(BeEmpty())
+		before := holder()
+		// Whichever leads, stopping the one and starting another makes the other lead.
+		first()
+		third := w.newOperator()
+		second()
+		w.stop = third
+		Eventually(holder).ShouldNot(Or(BeEmpty(), Equal(before)))
+		w.expectNoMore(1)
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.expectNoMore(2)
+	})
+
+	It("sends again when the resync interval has passed", func(ctx SpecContext) {
+		w.edit(ctx, "jane", `{"spec":{"resyncInterval":"2s"}}`)
+		Eventually(w.journal).Should(HaveLen(3))
+		w.edit(ctx, "jane", `{"spec":{"resyncInterval":"0s"}}`)
+		w.expectSynced(ctx, "jane", 3)
+		n := len(w.journal())
+		Consistently(w.journal, 3*time.Second).Should(HaveLen(n))
+		Expect(slices.Compact(w.journal())).To(Equal([]string{`200 jane {"contact":{"name":"Jane"}}`}))
+	})
+
+	It("leaves OpenCX alone when the manifest is deleted, and sends once when it is created again", func(ctx SpecContext) {
+		Expect(k8s.Delete(ctx, w.contact("jane"))).To(Succeed())
+		w.expectNoMore(1)
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSynced(ctx, "jane", 1)
+		w.expectNoMore(2)
+	})
+
+	It("writes a status that could not be written, without sending again", func(ctx SpecContext) {
+		w.stop()
+		var refused atomic.Int32
+		w.newClient = func(config *rest.Config, options client.Options) (client.Client, error) {
+			real, err := client.NewWithWatch(config, options)
+			return interceptor.NewClient(real, interceptor.Funcs{
+				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+					if refused.Add(1) <= 3 {
+						return errors.New("the API server is away")
+					}
+					return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
+				},
+			}), err
+		}
+		w.startOperator()
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.expectSynced(ctx, "jane", 2)
+		Expect(refused.Load()).To(BeNumerically("==", 4))
+		w.expectNoMore(2)
+	})
+})
+
+var _ = Describe("While a request is under way", func() {
+	It("ten edits come to at most two requests, and status claims no generation that was not sent", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		claimed := w.watchObservedGenerations(ctx)
+		release := w.simulator.Hold()
+		w.declare(ctx, "jane", `{"name":"0"}`)
+		Eventually(w.simulator.Journal).Should(HaveLen(1))
+		for i := range 10 {
+			w.edit(ctx, "jane", fmt.Sprintf(`{"spec":{"name":"%d"}}`, i+1))
+		}
+		release()
+		w.expectSynced(ctx, "jane", 11)
+		w.expectNoMore(2)
+		Expect(w.journal()).To(Equal([]string{`200 jane {"contact":{"name":"0"}}`, `200 jane {"contact":{"name":"10"}}`}))
+		Expect(claimed()).To(Equal([]int64{-1, 1, 11}))
+	})
+
+	It("labels that change before its status is written cause no other", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		release := w.simulator.Hold()
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		Eventually(w.simulator.Journal).Should(HaveLen(1))
+		for i := range 10 {
+			w.edit(ctx, "jane", fmt.Sprintf(`{"metadata":{"labels":{"a":"%d"}}}`, i))
+		}
+		release()
+		w.expectSynced(ctx, "jane", 1)
+		w.expectNoMore(1)
+	})
+})
+
+var _ = Describe("When OpenCX does not accept", func() {
+	var w *world
+	BeforeEach(func(ctx SpecContext) { w = newWorld(ctx, budget.DefaultLimit) })
+
+	It("sends only the newest of two edits once it recovers from 500s", func(ctx SpecContext) {
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSynced(ctx, "jane", 1)
+		w.simulator.InjectContact("jane", status(500, "boom"))
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.expectSummary(ctx, "jane", "2/2 Ready=False:ServerError Reconciling=True:ServerError")
+		w.edit(ctx, "jane", `{"spec":{"name":"Janice"}}`)
+		w.expectSummary(ctx, "jane", "3/3 Ready=False:ServerError Reconciling=True:ServerError")
+		w.simulator.ClearFaults()
+		w.expectSynced(ctx, "jane", 3)
+		journal := w.journal()
+		recovered := slices.DeleteFunc(slices.Clone(journal), func(line string) bool { return strings.HasPrefix(line, "500 ") })
+		Expect(recovered).To(Equal([]string{`200 jane {"contact":{"name":"Jane"}}`, `200 jane {"contact":{"name":"Janice"}}`}))
+		status := w.get(ctx, "jane").Status
+		Expect(status.ConsecutiveFailures).To(BeZero())
+		Expect(status.LastError).To(BeNil())
+		Expect(status.NextAttemptTime).To(BeNil())
+	})
+
+	It("says what OpenCX said, without what it was sent", func(ctx SpecContext) {
+		token := secret("token-")
+		w.simulator.InjectContact("jane", status(422, "header X-Token "+token+" of key "+w.key+" is malformed"))
+		w.declare(ctx, "jane", `{"httpActionOverrides":{"headers":{"X-Token":"`+token+`"}}}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
+		contact := w.get(ctx, "jane")
+		Expect(contact.Status.LastError).To(Equal(&v1alpha1.APIError{
+			StatusCode: 422, Message: "header X-Token *** of key *** is malformed", Error: "Unprocessable Entity",
+		}))
+		Expect(contact.Status.Conditions[0].Message).To(Equal("OpenCX answered 422 Unprocessable Entity: header X-Token *** of key *** is malformed; correct the manifest"))
+		Expect(contact.Status.ConsecutiveFailures).To(BeEquivalentTo(1))
+		Expect(time.Until(contact.Status.NextAttemptTime.Time)).To(BeNumerically("~", time.Hour, 7*time.Minute))
+		w.expectNoMore(1)
+	})
+
+	It("keeps its backoff across a restart, and gives it up for an edit", func(ctx SpecContext) {
+		w.simulator.InjectContact("jane", status(404, "Contact not found"))
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound")
+		w.stop()
+		w.startOperator()
+		w.expectNoMore(1)
+		w.simulator.ClearFaults()
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.expectNoMore(2)
+	})
+
+	It("retries by itself after 5xx, and after no answer", func(ctx SpecContext) {
+		w.simulator.InjectNext(2, status(503, "down"))
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSynced(ctx, "jane", 1)
+		Expect(w.journal()).To(Equal([]string{
+			`503 jane {"contact":{"name":"Jane"}}`, `503 jane {"contact":{"name":"Jane"}}`, `200 jane {"contact":{"name":"Jane"}}`,
+		}))
+	})
+
+	It("waits for Retry-After with the whole key after a 429", func(ctx SpecContext) {
+		limited := status(429, "slow down")
+		limited.Header["Retry-After"] = "2"
+		w.simulator.InjectNext(1, limited)
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited")
+		Expect(w.get(ctx, "jane").Status.NextAttemptTime).NotTo(BeNil())
+		w.declare(ctx, "john", `{"name":"John"}`)
+		w.expectSynced(ctx, "jane", 1)
+		w.expectSynced(ctx, "john", 1)
+		requests := w.simulator.Journal()
+		Expect(requests).To(HaveLen(3))
+		Expect(requests[1].Time.Sub(requests[0].AnsweredAt)).To(BeNumerically(">=", 2*time.Second))
+	})
+
+	It("names a refused key and an answer that leads elsewhere", func(ctx SpecContext) {
+		w.simulator.InjectContact("jane", status(401, "Unauthorized"))
+		w.simulator.InjectContact("john", opencxtest.Answer{Status: 302, Header: map[string]string{"Location": "https://example.com"}})
+		w.declare(ctx, "jane", `{}`)
+		w.declare(ctx, "john", `{}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:Unauthorized Stalled=True:Unauthorized")
+		w.expectSummary(ctx, "john", "1/1 Ready=False:Unreachable Reconciling=True:Unreachable")
+	})
+
+	It("stays Ready through a re-send that fails softly", func(ctx SpecContext) {
+		w.declare(ctx, "jane", `{}`)
+		w.expectSynced(ctx, "jane", 1)
+		w.simulator.InjectContact("jane", status(500, "boom"))
+		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
+		Eventually(func() int32 { return w.get(ctx, "jane").Status.ConsecutiveFailures }).Should(BeNumerically(">=", 1))
+		w.expectSummary(ctx, "jane", "1/1 Ready=True:Synced")
+		Expect(w.get(ctx, "jane").Status.Conditions[0].Message).To(ContainSubstring("sending it again failed and is retried: OpenCX answered 500"))
+		w.simulator.ClearFaults()
+		Eventually(func() int32 { return w.get(ctx, "jane").Status.ConsecutiveFailures }).Should(BeZero())
+	})
+})
+
+var _ = Describe("Suspended", func() {
+	It("holds a change back until it is resumed", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.declare(ctx, "jane", `{"name":"Jane","suspend":true}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=Unknown:Suspended")
+		w.expectNoMore(0)
+		w.edit(ctx, "jane", `{"spec":{"suspend":null}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet","suspend":true}}`)
+		w.expectSummary(ctx, "jane", "3/3 Ready=Unknown:Suspended")
+		w.edit(ctx, "jane", `{"spec":{"name":"Jane","suspend":null}}`)
+		w.expectSynced(ctx, "jane", 4)
+		w.expectNoMore(1)
+	})
+})
+
+var _ = Describe("The API key", func() {
+	It("is waited for, and found when its Secret appears or is corrected", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.declare(ctx, "jane", `{"apiKeySecretRef":{"name":"opencx"}}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound")
+		w.createKey(ctx, "opencx", "two\nlines")
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyInvalid Stalled=True:APIKeyInvalid")
+		w.expectNoMore(0)
+		Expect(k8s.Patch(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "opencx"}},
+			client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{"apiKey":"`+w.key+`\n"}}`)))).To(Succeed())
+		w.expectSynced(ctx, "jane", 1)
+		Expect(w.simulator.Journal()[0].Key).To(Equal(w.key))
+	})
+})
+
+var _ = Describe("The request budget", func() {
+	It("brings 250 contacts through a limit of 100 without a refusal", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 100, Window: 3 * time.Second})
+		for i := range 250 {
+			w.declare(ctx, fmt.Sprintf("contact-%03d", i), `{"name":"n"}`)
+		}
+		Eventually(w.journal).Should(HaveLen(250))
+		w.expectNoMore(250)
+		perContact := map[string]int{}
+		for _, line := range w.journal() {
+			perContact[line]++
+		}
+		Expect(perContact).To(HaveLen(250))
+		Expect(slices.Collect(maps.Keys(perContact))).To(HaveEach(HavePrefix("200 ")))
+		for i := range 250 {
+			w.expectSynced(ctx, fmt.Sprintf("contact-%03d", i), 1)
+		}
+	})
+
+	It("is one for each key content, wherever the key is kept", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 5, Window: time.Minute})
+		first, second := secret("ocx_live_"), secret("ocx_live_")
+		w.simulator.SetKeys(first, second)
+		w.createKey(ctx, "first", first)
+		w.createKey(ctx, "copy", first+"\n")
+		w.createKey(ctx, "second", second)
+		for i := range 5 {
+			w.declare(ctx, fmt.Sprintf("first-%d", i), `{"apiKeySecretRef":{"name":"first"}}`)
+		}
+		Eventually(w.journal).Should(HaveLen(5))
+		w.declare(ctx, "copy", `{"apiKeySecretRef":{"name":"copy"}}`)
+		w.declare(ctx, "more", `{"apiKeySecretRef":{"name":"first"}}`)
+		w.expectSummary(ctx, "copy", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+		w.expectSummary(ctx, "more", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+		w.declare(ctx, "second", `{"apiKeySecretRef":{"name":"second"}}`)
+		w.expectSynced(ctx, "second", 1)
+		w.expectNoMore(6)
+	})
+
+	It("sends what is declared when the turn comes, and nothing for what was taken back", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 2, Window: 3 * time.Second})
+		w.declare(ctx, "a", `{"name":"1"}`)
+		w.declare(ctx, "b", `{"name":"1"}`)
+		w.expectSynced(ctx, "a", 1)
+		w.expectSynced(ctx, "b", 1)
+		w.edit(ctx, "a", `{"spec":{"name":"2"}}`)
+		w.edit(ctx, "b", `{"spec":{"name":"2"}}`)
+		w.edit(ctx, "a", `{"spec":{"name":"3"}}`)
+		w.edit(ctx, "b", `{"spec":{"name":"1"}}`)
+		w.expectSynced(ctx, "a", 3)
+		w.expectSynced(ctx, "b", 3)
+		w.expectNoMore(3)
+		Expect(w.journal()[2]).To(Equal(`200 a {"contact":{"name":"3"}}`))
+	})
+})
+
+// watchObservedGenerations returns a function that lists, in order and without
+// repetition, every observedGeneration that the world's contacts ever showed.
+func (w *world) watchObservedGenerations(ctx context.Context) func() []int64 {
+	GinkgoHelper()
+	watcher, err := client.NewWithWatch(restConfig, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	watch, err := watcher.Watch(ctx, &v1alpha1.OpenCXContactList{}, client.InNamespace(w.namespace))
+	Expect(err).NotTo(HaveOccurred())
+	seen := make(chan []int64)
+	go func() {
+		var generations []int64
+		for event := range watch.ResultChan() {
+			generations = append(generations, event.Object.(*v1alpha1.OpenCXContact).Status.ObservedGeneration)
+		}
+		seen <- slices.Compact(generations)
+	}()
+	return func() []int64 {
+		watch.Stop()
+		return <-seen
+	}
+}

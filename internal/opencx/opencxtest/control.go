@@ -1,0 +1,137 @@
+package opencxtest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// controlPath is where people and scripts steer a running simulator. What
+// arrives there is no API request: it is not limited, not in the journal, and
+// needs no token.
+const controlPath = "/_sim/"
+
+func (s *Server) handleControl(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+controlPath+"journal", s.showJournal)
+	mux.HandleFunc("GET "+controlPath+"contacts", s.showContacts)
+	mux.HandleFunc("POST "+controlPath+"contacts", s.addContacts)
+	mux.HandleFunc("DELETE "+controlPath+"contacts/{id}", func(_ http.ResponseWriter, r *http.Request) { s.RemoveContact(r.PathValue("id")) })
+	mux.HandleFunc("POST "+controlPath+"faults", s.addFault)
+	mux.HandleFunc("DELETE "+controlPath+"faults", func(http.ResponseWriter, *http.Request) { s.ClearFaults() })
+}
+
+// journalEntry is a Request without what must not be seen: the key, headers,
+// and the values of overrides.
+type journalEntry struct {
+	Time   time.Time `json:"time"`
+	Key    string    `json:"key"`
+	Method string    `json:"method"`
+	Path   string    `json:"path"`
+	Status int       `json:"status"`
+	Body   any       `json:"body"`
+}
+
+func (s *Server) showJournal(w http.ResponseWriter, _ *http.Request) {
+	entries := []journalEntry{}
+	for _, r := range s.Journal() {
+		entry := journalEntry{r.Time, "", r.Method, r.Path, r.Status, nil}
+		if r.Key != "" {
+			entry.Key = "…"
+		}
+		var body map[string]any
+		if json.Unmarshal(r.Body, &body) == nil {
+			contact, _ := body["contact"].(map[string]any)
+			maskOverrides(contact)
+			entry.Body = body
+		}
+		entries = append(entries, entry)
+	}
+	writeJSON(w, entries)
+}
+
+func (s *Server) showContacts(w http.ResponseWriter, _ *http.Request) {
+	contacts := s.sortedContacts()
+	for i := range contacts {
+		// Through JSON, because the stored fields are shared.
+		data, _ := json.Marshal(contacts[i].Fields)
+		contacts[i].Fields = nil
+		_ = json.Unmarshal(data, &contacts[i].Fields)
+		maskOverrides(contacts[i].Fields)
+	}
+	writeJSON(w, contacts)
+}
+
+// maskOverrides hides the values of http_action_overrides.
+func maskOverrides(contact map[string]any) {
+	overrides, _ := contact["http_action_overrides"].(map[string]any)
+	for _, values := range overrides {
+		values, _ := values.(map[string]any)
+		for name := range values {
+			values[name] = "***"
+		}
+	}
+}
+
+func (s *Server) addContacts(w http.ResponseWriter, r *http.Request) {
+	var input struct {
+		IDs []string `json:"ids"`
+	}
+	if err := readJSON(r, &input); err != nil || len(input.IDs) == 0 {
+		http.Error(w, `send {"ids": ["…"]} with at least one ID`, http.StatusBadRequest)
+		return
+	}
+	s.AddContacts(input.IDs...)
+}
+
+func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
+	var input struct {
+		Next    int               `json:"next"`
+		Contact string            `json:"contact"`
+		Status  int               `json:"status"`
+		Body    *string           `json:"body"`
+		Headers map[string]string `json:"headers"`
+		Delay   string            `json:"delay"`
+	}
+	if err := readJSON(r, &input); err != nil {
+		http.Error(w, fmt.Sprintf("the fault cannot be read: %s", err), http.StatusBadRequest)
+		return
+	}
+	delay, err := time.ParseDuration(cmp.Or(input.Delay, "0s"))
+	switch {
+	case (input.Next > 0) == (input.Contact != "") || input.Next < 0 || input.Next > 100_000:
+		http.Error(w, `say either "next", from 1 to 100000, or "contact", an ID`, http.StatusBadRequest)
+		return
+	case input.Status < 200 || input.Status > 599:
+		http.Error(w, `"status" must be from 200 to 599`, http.StatusBadRequest)
+		return
+	case err != nil || delay < 0 || delay > time.Hour:
+		http.Error(w, `"delay" must be a duration from 0s to 1h`, http.StatusBadRequest)
+		return
+	}
+	answer := errorDTO(input.Status, "Injected")
+	answer.Delay = delay
+	if input.Body != nil {
+		answer.Body = *input.Body
+	}
+	for name, value := range input.Headers {
+		answer.Header[name] = value
+	}
+	if input.Next > 0 {
+		s.InjectNext(input.Next, answer)
+	} else {
+		s.InjectContact(input.Contact, answer)
+	}
+}
+
+func readJSON(r *http.Request, into any) error {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
+}
+
+func writeJSON(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(value)
+}

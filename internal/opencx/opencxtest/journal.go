@@ -1,0 +1,37 @@
+package opencxtest
+
+import (
+	"net/http"
+	"time"
+)
+
+// Request is one entry of the journal.
+type Request struct {
+	// Time is when the request had arrived as a whole.
+	Time time.Time
+	// Key is the bearer token, Path the path as it was on the wire.
+	Key, Method, Path string
+	Header            http.Header
+	Body              []byte
+	// Status is that of the answer, 0 while there is none.
+	Status     int
+	AnsweredAt time.Time
+}
+
+// Journal returns a copy of the journal, in the order of arrival.
+func (s *Server) Journal() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	journal := make([]Request, len(s.journal))
+	for i, request := range s.journal {
+		journal[i] = *request
+	}
+	return journal
+}
+
+// ResetJournal empties the journal.
+func (s *Server) ResetJournal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.journal = nil
+}
