@@ -30,7 +30,8 @@ type journalEntry struct {
 	Method string    `json:"method"`
 	Path   string    `json:"path"`
 	Status int       `json:"status"`
-	Body   any       `json:"body"`
+	// Body is null when it was no valid update.
+	Body any `json:"body"`
 }
 
 func (s *Server) showJournal(w http.ResponseWriter, _ *http.Request) {
@@ -40,11 +41,8 @@ func (s *Server) showJournal(w http.ResponseWriter, _ *http.Request) {
 		if r.Key != "" {
 			entry.Key = "…"
 		}
-		var body map[string]any
-		if json.Unmarshal(r.Body, &body) == nil {
-			contact, _ := body["contact"].(map[string]any)
-			maskOverrides(contact)
-			entry.Body = body
+		if fields, err := parseUpdate(r.Body); err == nil {
+			entry.Body = map[string]any{"contact": Contact{Fields: fields}.Masked().Fields}
 		}
 		entries = append(entries, entry)
 	}
@@ -54,24 +52,9 @@ func (s *Server) showJournal(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) showContacts(w http.ResponseWriter, _ *http.Request) {
 	contacts := s.sortedContacts()
 	for i := range contacts {
-		// Through JSON, because the stored fields are shared.
-		data, _ := json.Marshal(contacts[i].Fields)
-		contacts[i].Fields = nil
-		_ = json.Unmarshal(data, &contacts[i].Fields)
-		maskOverrides(contacts[i].Fields)
+		contacts[i] = contacts[i].Masked()
 	}
 	writeJSON(w, contacts)
-}
-
-// maskOverrides hides the values of http_action_overrides.
-func maskOverrides(contact map[string]any) {
-	overrides, _ := contact["http_action_overrides"].(map[string]any)
-	for _, values := range overrides {
-		values, _ := values.(map[string]any)
-		for name := range values {
-			values[name] = "***"
-		}
-	}
 }
 
 func (s *Server) addContacts(w http.ResponseWriter, r *http.Request) {

@@ -133,10 +133,34 @@ func (s *Server) Contact(id string) (Contact, bool) {
 	return c.copy(), true
 }
 
+// copy shares nothing with c that an update changes.
 func (c *Contact) copy() Contact {
 	clone := *c
 	clone.Fields = maps.Clone(c.Fields)
 	return clone
+}
+
+// Masked returns c with "***" for the values of its http_action_overrides,
+// which are often credentials.
+func (c Contact) Masked() Contact {
+	c = c.copy()
+	if overrides, ok := c.Fields["http_action_overrides"]; ok {
+		c.Fields["http_action_overrides"] = maskValues(overrides)
+	}
+	return c
+}
+
+// maskValues returns maps of strings, at any depth, with every string masked.
+func maskValues(value any) any {
+	values, ok := value.(map[string]any)
+	if !ok {
+		return "***"
+	}
+	masked := make(map[string]any, len(values))
+	for name, value := range values {
+		masked[name] = maskValues(value)
+	}
+	return masked
 }
 
 // Hold lets requests that arrive from now on wait, after they are in the

@@ -1,0 +1,105 @@
+// Opencx-simulator serves a simulated OpenCX API.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+)
+
+const usage = `A simulator of the OpenCX API. It refuses what the schema of "Update a contact"
+refuses, holds its clients to the rate limit over a trailing window, and shows
+what it received at /_sim/journal and /_sim/contacts. Answers are injected with
+
+  curl -d '{"next": 1, "status": 500}' http://ADDRESS/_sim/faults
+  curl -d '{"contact": "ID", "status": 429, "headers": {"Retry-After": "10"}}' http://ADDRESS/_sim/faults
+  curl -X DELETE http://ADDRESS/_sim/faults
+
+Flags:
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "opencx-simulator: %s\n", err)
+		os.Exit(2)
+	}
+}
+
+// run serves until ctx ends. It prints the address once it listens.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	address, options, err := parseFlags(args, out)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	server := &http.Server{Handler: opencxtest.New(options), ReadHeaderTimeout: 10 * time.Second}
+	_, _ = fmt.Fprintf(out, "Simulating OpenCX at http://%s%s\n", listener.Addr(), options.BasePath)
+	stopped := make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	})
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func parseFlags(args []string, out io.Writer) (address string, options opencxtest.Options, err error) {
+	flags := flag.NewFlagSet("opencx-simulator", flag.ContinueOnError)
+	limit := budget.DefaultLimit
+	flags.StringVar(&address, "listen", "127.0.0.1:8085", "`address` to serve on; port 0 takes a free one")
+	flags.Var(&limit, "limit", "requests that a key may make in any `window`, as count/duration")
+	keys := flags.String("keys", "", "accepted bearer tokens, separated by commas; when empty, any token is")
+	contacts := flags.String("contacts", "", "`IDs` of the contacts that exist, separated by commas")
+	flags.BoolVar(&options.AcceptAnyContact, "accept-any-contact", false, "create a contact when it is first updated, instead of answering 404")
+	flags.StringVar(&options.BasePath, "base-path", "", "`path` before /contacts, such as /gateway")
+	flags.BoolVar(&options.RetryAfter, "retry-after", false, "put Retry-After into the 429s of the limit")
+	flags.DurationVar(&options.MinLatency, "latency", 0, "time that passes before every answer, such as 200ms")
+	flags.Usage = func() {}
+	flags.SetOutput(io.Discard)
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(out)
+		_, _ = fmt.Fprint(out, usage)
+		flags.PrintDefaults()
+		return "", options, err
+	} else if err != nil {
+		return "", options, fmt.Errorf("%w; --help lists the flags", err)
+	}
+	if rest := flags.Args(); len(rest) > 0 {
+		return "", options, fmt.Errorf("unexpected argument %q: settings are given as --flag=value", rest[0])
+	}
+	if options.BasePath != "" && (!strings.HasPrefix(options.BasePath, "/") || strings.HasSuffix(options.BasePath, "/")) {
+		return "", options, fmt.Errorf("--base-path: %q must start with a slash and not end with one", options.BasePath)
+	}
+	if options.MinLatency < 0 {
+		return "", options, fmt.Errorf("--latency: %s is negative", options.MinLatency)
+	}
+	options.Limit, options.Window = limit.Requests, limit.Window
+	options.Keys, options.Contacts = list(*keys), list(*contacts)
+	return address, options, nil
+}
+
+// list splits at commas; "" is an empty list.
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+}
