@@ -55,7 +55,7 @@ func (v *view) draw(ctx context.Context) (text string, ready bool, err error) {
 		condition := cmp.Or(meta.FindStatusCondition(contact.Status.Conditions, v1alpha1.ReadyCondition), &metav1.Condition{Status: "-", Reason: "-"})
 		patches, received := v.received(contact.Spec.ContactID)
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", contact.Name, condition.Status, condition.Reason, patches, received)
-		if condition.Status != metav1.ConditionTrue || contact.Status.ConsecutiveFailures > 0 {
+		if condition.Message != "" && (condition.Status != metav1.ConditionTrue || contact.Status.ConsecutiveFailures > 0) {
 			messages += fmt.Sprintf("\n%s: %s\n", contact.Name, condition.Message)
 		}
 		ready = ready && condition.Status == metav1.ConditionTrue && contact.Status.ObservedGeneration == contact.Generation

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+)
+
+func parse(args ...string) (options, string, error) {
+	var help bytes.Buffer
+	opts, err := parseFlags(flag.NewFlagSet("manager", flag.ContinueOnError), args, &help)
+	return opts, help.String(), err
+}
+
+func TestDefaultsAreThoseOfOpenCX(t *testing.T) {
+	opts, _, err := parse()
+	if err != nil || opts.apiURL.String() != "https://api.open.cx" || opts.rateLimit != (budget.Limit{Requests: 100, Window: time.Minute}) ||
+		opts.apiKeySecret != nil || opts.resyncInterval != 24*time.Hour || !opts.metricsSecure || opts.leaderElect {
+		t.Errorf("options = %+v, error = %v", opts, err)
+	}
+}
+
+func TestFlagsAreRead(t *testing.T) {
+	opts, _, err := parse("--opencx-api-url=https://gw.example.com/x/", "--opencx-rate-limit=60/30s", "--api-key-secret=ops/opencx:token", "--resync-interval=0s")
+	if err != nil || opts.apiURL.String() != "https://gw.example.com/x" || opts.rateLimit != (budget.Limit{Requests: 60, Window: 30 * time.Second}) ||
+		opts.apiKeySecret.String() != "ops/opencx/token" || opts.resyncInterval != 0 {
+		t.Errorf("options = %+v, error = %v", opts, err)
+	}
+	opts, _, err = parse("--api-key-secret=ops/opencx")
+	if err != nil || opts.apiKeySecret.String() != "ops/opencx/apiKey" {
+		t.Errorf("secret = %v, error = %v", opts.apiKeySecret, err)
+	}
+}
+
+func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
+	for args, want := range map[string]string{
+		"--opencx-api-url=http://api.open.cx": "--opencx-api-url: http would send the API key in the clear",
+		"--opencx-rate-limit=0/1m":            "-opencx-rate-limit: the part before the slash",
+		"--opencx-rate-limit=abc/1m":          "-opencx-rate-limit: the part before the slash",
+		"--opencx-rate-limit=100/8760h":       "-opencx-rate-limit: the part after the slash",
+		"--api-key-secret=opencx":             "--api-key-secret: \"opencx\" does not name a Secret: write namespace/name",
+		"--api-key-secret=a/b:":               "--api-key-secret",
+		"--api-key-secret=a/b:c/d":            "--api-key-secret",
+		"--api-key-secret=A/b":                "--api-key-secret",
+		"--resync-interval=-1h":               "--resync-interval: -1h0m0s is negative",
+		"--max-concurrent-reconciles=0":       "--max-concurrent-reconciles: 0 is not from 1 to 100",
+		"--no-such-flag":                      "not defined: -no-such-flag; --help lists the flags",
+		"extra":                               "unexpected argument \"extra\"",
+	} {
+		_, help, err := parse(args)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || help != "" {
+			t.Errorf("%s: error = %v, printed %q, want one sentence with %q", args, err, help, want)
+		}
+	}
+}
+
+func TestHelpGivesUnitsAndDefaults(t *testing.T) {
+	_, help, err := parse("--help")
+	if !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("error = %v, want flag.ErrHelp", err)
+	}
+	for _, want := range []string{"OPENCX_API_KEY", "-opencx-rate-limit window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\""} {
+		if !strings.Contains(help, want) {
+			t.Errorf("help lacks %q:\n%s", want, help)
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package opencxtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// sent is a request to make; the zero value is one that is accepted.
+type sent struct {
+	method, path, key, contentType, body string
+}
+
+func (s sent) request(base string) *http.Request {
+	or := func(value, otherwise string) string {
+		if value == "" {
+			return otherwise
+		}
+		return value
+	}
+	r, err := http.NewRequest(or(s.method, "PATCH"), base+or(s.path, "/contacts/jane"), strings.NewReader(or(s.body, `{"contact":{}}`)))
+	if err != nil {
+		panic(err)
+	}
+	if s.key != "none" {
+		r.Header.Set("Authorization", "Bearer "+or(s.key, "good"))
+	}
+	r.Header.Set("Content-Type", or(s.contentType, "application/json"))
+	return r
+}
+
+// start serves a simulator that knows jane and the key "good".
+func start(t *testing.T, options Options) (*Server, func(sent) (int, string)) {
+	t.Helper()
+	options.Keys, options.Contacts = []string{"good"}, []string{"jane"}
+	s := New(options)
+	server := s.StartHTTP()
+	t.Cleanup(server.Close)
+	return s, func(r sent) (int, string) {
+		t.Helper()
+		response, err := http.DefaultClient.Do(r.request(server.URL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(body)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent    sent
+		status  int
+		message string
+	}{
+		"an update":                   {sent{}, 200, ""},
+		"unknown fields":              {sent{body: `{"contact":{"x":1,"http_action_overrides":{"y":2}},"z":3}`}, 200, ""},
+		"every field":                 {sent{body: `{"contact":{"email":"a@example.com","phone":"","name":"","custom_data":{"a":"b"},"http_action_overrides":{"query_params":{},"path_params":{},"body_params":{},"headers":{"a":"b"}}}}`}, 200, ""},
+		"a charset":                   {sent{contentType: "application/json; charset=utf-8"}, 200, ""},
+		"an escaped ID":               {sent{path: "/contacts/j%61ne"}, 200, ""},
+		"no key":                      {sent{key: "none"}, 401, "Unauthorized"},
+		"a wrong key":                 {sent{key: "bad"}, 401, "Unauthorized"},
+		"an unknown contact":          {sent{path: "/contacts/john"}, 404, "Contact not found"},
+		"another path":                {sent{path: "/keys"}, 404, "Cannot PATCH this path"},
+		"a deeper path":               {sent{path: "/contacts/jane/notes"}, 404, "Cannot PATCH this path"},
+		"a path with dots":            {sent{path: "/contacts/../contacts/jane"}, 404, "Cannot PATCH this path"},
+		"another method":              {sent{method: "PUT"}, 405, "Use PATCH"},
+		"another content type":        {sent{contentType: "text/plain"}, 415, "Content-Type must be application/json"},
+		"no JSON":                     {sent{body: "{"}, 400, "the body is not JSON"},
+		"two JSON values":             {sent{body: `{"contact":{}}{}`}, 400, "the body is more than one JSON value"},
+		"bytes that are no text":      {sent{body: "{\"contact\":{\"name\":\"\xff\"}}"}, 400, "the body is not UTF-8"},
+		"a list":                      {sent{body: `[]`}, 400, "the body must be an object"},
+		"no contact":                  {sent{body: `{}`}, 400, "contact must be an object"},
+		"a contact of null":           {sent{body: `{"contact":null}`}, 400, "contact must be an object"},
+		"a name of null":              {sent{body: `{"contact":{"name":null}}`}, 400, "contact.name must be a string"},
+		"a number as phone":           {sent{body: `{"contact":{"phone":1}}`}, 400, "contact.phone must be a string"},
+		"an email without a dot":      {sent{body: `{"contact":{"email":"a@b"}}`}, 400, "contact.email must be an email address"},
+		"an email with two dots":      {sent{body: `{"contact":{"email":"a..b@example.com"}}`}, 400, "contact.email must be an email address"},
+		"an email with a dot first":   {sent{body: `{"contact":{"email":".a@example.com"}}`}, 400, "contact.email must be an email address"},
+		"an email with a line break":  {sent{body: `{"contact":{"email":"a@example.com\n"}}`}, 400, "contact.email must be an email address"},
+		"custom data that is a list":  {sent{body: `{"contact":{"custom_data":[]}}`}, 400, "contact.custom_data must be an object"},
+		"custom data with a number":   {sent{body: `{"contact":{"custom_data":{"a":1}}}`}, 400, "contact.custom_data.a must be a string"},
+		"overrides that are a string": {sent{body: `{"contact":{"http_action_overrides":""}}`}, 400, "contact.http_action_overrides must be an object"},
+		"headers of null":             {sent{body: `{"contact":{"http_action_overrides":{"headers":null}}}`}, 400, "contact.http_action_overrides.headers must be an object"},
+		"a header that is a number":   {sent{body: `{"contact":{"http_action_overrides":{"headers":{"a":1}}}}`}, 400, "contact.http_action_overrides.headers.a must be a string"},
+		"a body of more than 10 MiB":  {sent{body: `{"contact":{"name":"` + strings.Repeat("x", maxBody) + `"}}`}, 413, "The body is too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, send := start(t, Options{})
+			status, body := send(tt.sent)
+			want := ""
+			if tt.message != "" {
+				want = fmt.Sprintf(`{"error":%q,"message":%q,"statusCode":%d}`, http.StatusText(tt.status), tt.message, tt.status)
+			}
+			if status != tt.status || body != want {
+				t.Errorf("answer = %d %s, want %d %s", status, body, tt.status, want)
+			}
+			if journal := s.Journal(); len(journal) != 1 || journal[0].Status != tt.status {
+				t.Errorf("journal = %+v, want one entry with status %d", journal, tt.status)
+			}
+		})
+	}
+}
+
+func TestContactsKeepWhatWasSent(t *testing.T) {
+	s, send := start(t, Options{AcceptAnyContact: true, BasePath: "/gateway"})
+	send(sent{path: "/gateway/contacts/john", body: `{"contact":{"name":"John","custom_data":{"a":"1"}}}`})
+	send(sent{path: "/gateway/contacts/john", body: `{"contact":{"custom_data":{"b":"2"}}}`})
+	send(sent{path: "/gateway/contacts/john", body: `{"contact":{"name":7}}`})
+	john, ok := s.Contact("john")
+	if got, want := fmt.Sprint(john.Fields), "map[custom_data:map[b:2] name:John]"; !ok || got != want || john.Patches != 2 {
+		t.Errorf("contact = %s after %d patches, want %s after 2", got, john.Patches, want)
+	}
+	s.RemoveContact("john")
+	if _, ok := s.Contact("john"); ok {
+		t.Error("a removed contact is still there")
+	}
+}
+
+func TestTheLimitHoldsInEveryTrailingWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Limit: 2, Window: time.Minute, AcceptAnyContact: true, RetryAfter: true})
+		send := func(key string) (status int, retryAfter string) {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, sent{key: key}.request(""))
+			return w.Code, w.Header().Get("Retry-After")
+		}
+		expect := func(key string, want int, wantRetryAfter string) {
+			t.Helper()
+			if status, retryAfter := send(key); status != want || retryAfter != wantRetryAfter {
+				t.Errorf("answer = %d, Retry-After %q, want %d, %q", status, retryAfter, want, wantRetryAfter)
+			}
+		}
+		expect("a", 200, "")
+		time.Sleep(40 * time.Second)
+		expect("a", 200, "")
+		expect("a", 429, "20")
+		expect("b", 200, "") // another key
+		time.Sleep(20*time.Second - time.Nanosecond)
+		expect("a", 429, "1")
+		time.Sleep(time.Nanosecond)
+		expect("a", 200, "") // a refused request does not count
+		expect("a", 429, "40")
+		time.Sleep(40 * time.Second)
+		expect("a", 200, "")
+		expect("a", 429, "20")
+	})
+}
+
+func TestNoLimit(t *testing.T) {
+	_, send := start(t, Options{Limit: -1})
+	for range 200 {
+		if status, _ := send(sent{}); status != 200 {
+			t.Fatalf("status = %d", status)
+		}
+	}
+}
+
+func TestTheJournalHasWhatWasOnTheWire(t *testing.T) {
+	s, send := start(t, Options{AcceptAnyContact: true})
+	send(sent{path: "/contacts/a%2Fb", body: `{"contact":{"name":"A"}}`})
+	send(sent{path: "/contacts/c", key: "bad"})
+	journal := s.Journal()
+	if len(journal) != 2 {
+		t.Fatalf("%d entries, want 2", len(journal))
+	}
+	first := journal[0]
+	if first.Key != "good" || first.Method != "PATCH" || first.Path != "/contacts/a%2Fb" || string(first.Body) != `{"contact":{"name":"A"}}` ||
+		first.Header.Get("Content-Type") != "application/json" || first.AnsweredAt.Before(first.Time) {
+		t.Errorf("entry = %+v", first)
+	}
+	if journal[1].Key != "bad" {
+		t.Errorf("key = %q, want bad", journal[1].Key)
+	}
+	s.ResetJournal()
+	if n := len(s.Journal()); n != 0 {
+		t.Errorf("%d entries after a reset", n)
+	}
+}
+
+func TestInjectedAnswers(t *testing.T) {
+	s, send := start(t, Options{AcceptAnyContact: true})
+	s.InjectNext(2, Answer{Status: 503, Body: "down"})
+	s.InjectContact("jane", Answer{Status: 422, Body: "no"})
+	for i, want := range []int{503, 503, 422, 422} {
+		if status, _ := send(sent{}); status != want {
+			t.Errorf("answer %d = %d, want %d", i, status, want)
+		}
+	}
+	if status, _ := send(sent{path: "/contacts/john"}); status != 200 {
+		t.Errorf("another contact is answered %d", status)
+	}
+	s.ClearContact("jane")
+	if status, _ := send(sent{}); status != 200 {
+		t.Errorf("after ClearContact: %d", status)
+	}
+	s.InjectNext(5, Answer{Status: 503})
+	s.ClearFaults()
+	if status, _ := send(sent{}); status != 200 {
+		t.Errorf("after ClearFaults: %d", status)
+	}
+}
+
+func TestHeldRequestsAreInTheJournalAndWait(t *testing.T) {
+	s, send := start(t, Options{})
+	release := s.Hold()
+	answered := make(chan int)
+	go func() {
+		status, _ := send(sent{})
+		answered <- status
+	}()
+	for len(s.Journal()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-answered:
+		t.Fatal("a held request was answered")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if status := s.Journal()[0].Status; status != 0 {
+		t.Errorf("status = %d while held, want 0", status)
+	}
+	release()
+	release()
+	if status := <-answered; status != 200 {
+		t.Errorf("status = %d, want 200", status)
+	}
+	if status, _ := send(sent{}); status != 200 {
+		t.Errorf("after the release: %d", status)
+	}
+}
+
+func TestControl(t *testing.T) {
+	t.Run("injects and clears answers", func(t *testing.T) {
+		_, send := start(t, Options{})
+		send(sent{method: "POST", path: "/_sim/faults", body: `{"next":1,"status":500}`})
+		send(sent{method: "POST", path: "/_sim/faults", body: `{"contact":"jane","status":429,"body":"","headers":{"Retry-After":"9"}}`})
+		if status, body := send(sent{}); status != 500 || !strings.Contains(body, `"message":"Injected"`) {
+			t.Errorf("answer = %d %s", status, body)
+		}
+		if status, body := send(sent{}); status != 429 || body != "" {
+			t.Errorf("answer = %d %s", status, body)
+		}
+		send(sent{method: "DELETE", path: "/_sim/faults"})
+		if status, _ := send(sent{}); status != 200 {
+			t.Errorf("status = %d", status)
+		}
+	})
+	t.Run("adds and removes contacts", func(t *testing.T) {
+		_, send := start(t, Options{})
+		send(sent{method: "POST", path: "/_sim/contacts", body: `{"ids":["john"]}`})
+		if status, _ := send(sent{path: "/contacts/john"}); status != 200 {
+			t.Errorf("status = %d", status)
+		}
+		send(sent{method: "DELETE", path: "/_sim/contacts/john"})
+		if status, _ := send(sent{path: "/contacts/john"}); status != 404 {
+			t.Errorf("status = %d", status)
+		}
+	})
+	t.Run("shows contacts and journal without keys, headers and overrides", func(t *testing.T) {
+		_, send := start(t, Options{})
+		send(sent{body: `{"contact":{"name":"Jane","http_action_overrides":{"headers":{"X-Token":"s3cr3t"}}}}`})
+		_, journal := send(sent{method: "GET", path: "/_sim/journal"})
+		_, contacts := send(sent{method: "GET", path: "/_sim/contacts"})
+		var entries, held []map[string]any
+		if json.Unmarshal([]byte(journal), &entries) != nil || json.Unmarshal([]byte(contacts), &held) != nil || len(entries) != 1 || len(held) != 1 {
+			t.Fatalf("journal = %s, contacts = %s", journal, contacts)
+		}
+		for _, shown := range []string{journal, contacts} {
+			if !strings.Contains(shown, `"X-Token":"***"`) || !strings.Contains(shown, `"name":"Jane"`) || strings.Contains(shown, "s3cr3t") || strings.Contains(shown, "good") {
+				t.Errorf("shown: %s", shown)
+			}
+		}
+	})
+	for name, tt := range map[string]struct{ body, want string }{
+		"neither next nor contact": {`{"status":500}`, "either"},
+		"next and contact":         {`{"next":1,"contact":"jane","status":500}`, "either"},
+		"a negative number":        {`{"next":-1,"status":500}`, "either"},
+		"no status":                {`{"next":1}`, "from 200 to 599"},
+		"a status of 100":          {`{"next":1,"status":100}`, "from 200 to 599"},
+		"a delay without unit":     {`{"next":1,"status":500,"delay":"5"}`, "duration"},
+		"an unknown field":         {`{"next":1,"status":500,"code":5}`, "unknown field"},
+		"no JSON":                  {`next=1`, "cannot be read"},
+	} {
+		t.Run("refuses a fault with "+name, func(t *testing.T) {
+			_, send := start(t, Options{})
+			if status, body := send(sent{method: "POST", path: "/_sim/faults", body: tt.body}); status != 400 || !strings.Contains(body, tt.want) {
+				t.Errorf("answer = %d %s, want 400 and %q", status, body, tt.want)
+			}
+		})
+	}
+}
