@@ -72,6 +72,7 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	}
 	found, err := r.assess(ctx, contact)
 	if err != nil {
+		r.budget.Withdraw(askerOf(request.NamespacedName)) // its turn goes to the next one
 		return ctrl.Result{}, err
 	}
 	if err := r.writeStatus(ctx, stored, found.status); err != nil {
@@ -163,56 +164,58 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, key ope
 	return o, silentUntil, nil
 }
 
-// writeStatus makes the stored status that of stored equal to status, in one
-// merge patch, and tells of a change of state. A write that fails is made up
-// for at the next look, before anything is decided.
+// writeStatus replaces the stored status by status, in one patch, and tells of a
+// change of state. A write that fails is made up for at the next look, before
+// anything is decided.
 func (r *ContactReconciler) writeStatus(ctx context.Context, stored *v1alpha1.OpenCXContact, status v1alpha1.OpenCXContactStatus) error {
 	if equality.Semantic.DeepEqual(stored.Status, status) {
 		return nil
 	}
-	contact := stored.DeepCopy()
-	contact.Status = status
-	patch, err := statusPatch(stored, contact)
+	patch, err := statusPatch(stored.UID, status)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
 	defer cancel()
+	contact := stored.DeepCopy()
 	err = r.Client.Status().Patch(ctx, contact, patch)
-	if err != nil && !isGone(err) {
+	switch {
+	case err == nil:
+		r.memory.keep(stored, contact.ResourceVersion, nil)
+		r.tell(ctx, stored, contact)
+		return nil
+	case r.isGone(ctx, stored, err):
+		return nil
+	default:
 		r.memory.keep(stored, r.memory.of(stored).resourceVersion, &status)
 		return fmt.Errorf("writing status: %w", err)
 	}
-	if err == nil {
-		r.memory.keep(stored, contact.ResourceVersion, nil)
-		r.tell(ctx, stored, contact)
-	}
-	return nil
 }
 
-// statusPatch is unconditional but for the UID: an object that was deleted and
-// created again is another one.
-func statusPatch(from, to *v1alpha1.OpenCXContact) (client.Patch, error) {
-	difference, err := client.MergeFrom(from).Data(to)
+// statusPatch asks for no version, because nobody else writes status and labels
+// may change at any time. It does ask for the UID: an object that was deleted
+// and created again is another one. The API server ignores a UID in a merge
+// patch of status, so this is a JSON patch with a test.
+func statusPatch(uid types.UID, status v1alpha1.OpenCXContactStatus) (client.Patch, error) {
+	data, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": uid},
+		{"op": "add", "path": "/status", "value": status},
+	})
 	if err != nil {
-		return nil, fmt.Errorf("comparing status: %w", err)
+		return nil, fmt.Errorf("encoding status: %w", err)
 	}
-	var patch map[string]any
-	if err := json.Unmarshal(difference, &patch); err != nil {
-		return nil, fmt.Errorf("comparing status: %w", err)
-	}
-	patch["metadata"] = map[string]any{"uid": from.UID}
-	data, err := json.Marshal(patch)
-	if err != nil {
-		return nil, fmt.Errorf("comparing status: %w", err)
-	}
-	return client.RawPatch(types.MergePatchType, data), nil
+	return client.RawPatch(types.JSONPatchType, data), nil
 }
 
-// isGone says that the object that a status was written to is no more, or is
-// another one of the same name.
-func isGone(err error) bool {
-	return apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsInvalid(err)
+// isGone says whether a status write failed because its contact is no more, or
+// another one has its name.
+func (r *ContactReconciler) isGone(ctx context.Context, contact *v1alpha1.OpenCXContact, writeErr error) bool {
+	if !apierrors.IsInvalid(writeErr) {
+		return apierrors.IsNotFound(writeErr)
+	}
+	var current v1alpha1.OpenCXContact
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(contact), &current)
+	return apierrors.IsNotFound(err) || err == nil && current.UID != contact.UID
 }
 
 // tell logs a change of state and records an event for it. The log has no text

@@ -232,6 +232,24 @@ var _ = Describe("While a request is under way", func() {
 		Expect(claimed()).To(Equal([]int64{-1, 1, 11}))
 	})
 
+	It("a contact that is deleted and created again is another one", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		release := w.simulator.Hold()
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		Eventually(w.simulator.Journal).Should(HaveLen(1))
+		Expect(k8s.Delete(ctx, w.contact("jane"))).To(Succeed())
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		claimed := w.watchObservedGenerations(ctx)
+		second := w.simulator.Hold()
+		release()
+		Eventually(w.simulator.Journal).Should(HaveLen(2))
+		Expect(w.summary(ctx, "jane")).To(Equal("-1/1"))
+		second()
+		w.expectSynced(ctx, "jane", 1)
+		w.expectNoMore(2)
+		Expect(claimed()).To(Equal([]int64{-1, 1}))
+	})
+
 	It("labels that change before its status is written cause no other", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
 		release := w.simulator.Hold()
@@ -442,7 +460,9 @@ func (w *world) watchObservedGenerations(ctx context.Context) func() []int64 {
 	go func() {
 		var generations []int64
 		for event := range watch.ResultChan() {
-			generations = append(generations, event.Object.(*v1alpha1.OpenCXContact).Status.ObservedGeneration)
+			if contact, ok := event.Object.(*v1alpha1.OpenCXContact); ok { // not when the watch is cut off
+				generations = append(generations, contact.Status.ObservedGeneration)
+			}
 		}
 		seen <- slices.Compact(generations)
 	}()

@@ -108,7 +108,7 @@ var _ = AfterSuite(func(ctx SpecContext) {
 		"metrics": exposed.String(),
 	} {
 		Expect(text).To(ContainSubstring(map[string]string{
-			"logs": "Contact changed state", "status": "appliedHash", "events": "ContactNotFound", "metrics": "opencx_api_requests_total",
+			"logs": "Contact changed state", "status": "appliedHash", "events": "has accepted the contact", "metrics": "opencx_api_requests_total",
 		}[where]), "nothing to search in "+where)
 		Expect(secrets).NotTo(BeEmpty())
 		for _, secret := range secrets {
