@@ -19,30 +19,31 @@ type OpenCXContactSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9._~-]*$') && self != '.' && self != '..'",message="contactID may contain only letters, digits, '.', '_', '~' and '-', and must not be '.' or '..': copy it from the contact's page in OpenCX"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="contactID is immutable: to manage another contact, create another OpenCXContact"
-	ContactID string `json:"contactID"`
+	ContactID string `json:"contactID,omitempty"`
 
 	// email is the contact's e-mail address, of up to 320 characters. When
 	// absent, OpenCX keeps the address it has; an empty address is refused. The
 	// API server accepts exactly what OpenCX's own pattern accepts.
 	// +optional
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=320
 	// +kubebuilder:validation:XValidation:rule="self.matches(r\"\"\"^[A-Za-z0-9_'+\\-.]*[A-Za-z0-9_+\\-]@([A-Za-z0-9][A-Za-z0-9\\-]*[.])+[A-Za-z]{2,}$\"\"\")",message="email must be an address that OpenCX accepts, like jane.doe@example.com: before the @ only letters, digits and _ ' + - . with no dot or ' at its end; after it a domain name of letters, digits and hyphens that ends in a dot and at least two letters. To leave OpenCX's address alone, remove the field"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('.')",message="email must not start with a dot: remove it"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('..')",message="email must not contain two dots in a row: remove one"
-	Email *string `json:"email,omitzero"`
+	Email *string `json:"email,omitempty"`
 
 	// phone is the contact's phone number, as text in the form OpenCX shall
 	// have it, for example "+12025550123". When absent, OpenCX keeps the number
 	// it has; "" is sent as it is. A number that OpenCX refuses makes Ready
 	// False with reason Rejected.
 	// +optional
-	Phone *string `json:"phone,omitzero"`
+	Phone *string `json:"phone,omitempty"` //nolint:kubeapilinter // OpenCX documents no limit of its length
 
 	// name is the contact's display name. When absent, OpenCX keeps the name it
 	// has; "" is sent as it is. A name that OpenCX refuses makes Ready False
 	// with reason Rejected.
 	// +optional
-	Name *string `json:"name,omitzero"`
+	Name *string `json:"name,omitempty"` //nolint:kubeapilinter // OpenCX documents no limit of its length
 
 	// customData holds up to 64 text values that OpenCX shows its agents and
 	// uses in contact segments. When absent, OpenCX keeps what it has; {} is
@@ -50,6 +51,7 @@ type OpenCXContactSpec struct {
 	// makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	CustomData map[string]string `json:"customData,omitzero"`
 
@@ -57,14 +59,14 @@ type OpenCXContactSpec struct {
 	// it calls on behalf of this contact. When absent, OpenCX keeps what it has.
 	// Overrides that OpenCX refuses make Ready False with reason Rejected.
 	// +optional
-	HTTPActionOverrides *HTTPActionOverrides `json:"httpActionOverrides,omitzero"`
+	HTTPActionOverrides *HTTPActionOverrides `json:"httpActionOverrides,omitempty"`
 
 	// apiKeySecretRef names the Secret, in the contact's own namespace, that
 	// holds the OpenCX API key for this contact. When absent, the operator's
 	// default key is used. A missing Secret or key makes Ready False with reason
 	// APIKeyNotFound, an unusable one with reason APIKeyInvalid.
 	// +optional
-	APIKeySecretRef *APIKeySecretReference `json:"apiKeySecretRef,omitzero"`
+	APIKeySecretRef *APIKeySecretReference `json:"apiKeySecretRef,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
 	// resyncInterval is the time after which an unchanged contact is sent
 	// again, to undo changes made elsewhere, with up to 10 % added or taken away
@@ -77,26 +79,28 @@ type OpenCXContactSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h of at most 8760h, such as 90s, 30m or 24h; use 0s to turn re-sending off"
-	ResyncInterval *metav1.Duration `json:"resyncInterval,omitzero"`
+	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"` //nolint:kubeapilinter // people write intervals as in Flux and cert-manager; the rules above admit only what decodes
 
 	// suspend stops the operator from sending this contact while it is true.
 	// Setting or clearing it sends nothing by itself; a change that was held
 	// back is sent once it is cleared, and shows as Ready Unknown with reason
 	// Suspended until then. When absent, false.
 	// +optional
-	Suspend bool `json:"suspend,omitempty"`
+	Suspend bool `json:"suspend,omitempty"` //nolint:kubeapilinter // as in CronJob and Flux; there is no third state
 }
 
 // HTTPActionOverrides holds values for OpenCX's HTTP actions. Each map is
 // independent: one that is absent is not sent, {} is sent as it is. They often
 // carry credentials: do not keep those in a manifest that others can read.
 // +structType=atomic
+// +kubebuilder:validation:MinProperties=0
 type HTTPActionOverrides struct {
 	// queryParams holds up to 64 query parameters. When absent, OpenCX keeps
 	// what it has; {} is sent as it is. What OpenCX refuses makes Ready False
 	// with reason Rejected.
 	// +optional
 	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	QueryParams map[string]string `json:"queryParams,omitzero"`
 
@@ -105,6 +109,7 @@ type HTTPActionOverrides struct {
 	// reason Rejected.
 	// +optional
 	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	PathParams map[string]string `json:"pathParams,omitzero"`
 
@@ -113,6 +118,7 @@ type HTTPActionOverrides struct {
 	// reason Rejected.
 	// +optional
 	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	BodyParams map[string]string `json:"bodyParams,omitzero"`
 
@@ -121,6 +127,7 @@ type HTTPActionOverrides struct {
 	// reason Rejected.
 	// +optional
 	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	Headers map[string]string `json:"headers,omitzero"`
 }
@@ -134,7 +141,7 @@ type APIKeySecretReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="apiKeySecretRef.name must be the name of a Secret: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 
 	// key is the key in the Secret's data whose value is the API key. When
 	// absent, "apiKey". While the Secret lacks it, Ready is False with reason
@@ -147,18 +154,19 @@ type APIKeySecretReference struct {
 }
 
 // OpenCXContactStatus is what the operator knows about the contact in OpenCX.
+// +kubebuilder:validation:MinProperties=0
 type OpenCXContactStatus struct {
-	// observedGeneration is the metadata.generation that was last attempted, or
-	// that needed no request, or that is suspended; -1 before the operator has
-	// seen the contact.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
 	// conditions are Ready, Reconciling and Stalled, as kstatus defines them.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the metadata.generation that was last attempted, or
+	// that needed no request, or that is suspended; -1 before the operator has
+	// seen the contact.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"` //nolint:kubeapilinter // no generation is 0, so 0 and absent are the same
 
 	// lastSyncTime is when OpenCX last accepted a PATCH of this contact. Absent
 	// before the first.
@@ -178,40 +186,48 @@ type OpenCXContactStatus struct {
 	// consecutiveFailures counts the attempts that failed since the last one
 	// that OpenCX accepted, without those that were only rate limited.
 	// +optional
-	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"`
+	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"` //nolint:kubeapilinter // 0 and absent are the same
 
 	// appliedHash identifies what the last accepted PATCH carried, to whom and
 	// with which credential. It is computed from what the manifest shows and
 	// from no secret. Absent before the first accepted PATCH.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	AppliedHash string `json:"appliedHash,omitempty"`
 
 	// lastError is what OpenCX answered to the last attempt when it did not
 	// accept it. Absent after a success, and when there was no answer.
 	// +optional
-	LastError *APIError `json:"lastError,omitempty"`
+	LastError *APIError `json:"lastError,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
 	// lastHandledReconcileAt is the value of the annotation
 	// contacts.open.cx/reconcile-at that was last attempted.
 	// +optional
-	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"` //nolint:kubeapilinter // it repeats an annotation, which may be long
 }
 
 // APIError is an error answer of OpenCX (its ErrorDto). Texts are cut to a
 // readable length, and every value that the operator sent is masked in them.
 type APIError struct {
 	// statusCode is the HTTP status code of the answer.
-	// +optional
+	// +required
+	// +kubebuilder:validation:Minimum=100
+	// +kubebuilder:validation:Maximum=999
 	StatusCode int32 `json:"statusCode,omitempty"`
 
 	// message says what was wrong, in OpenCX's words. Absent when OpenCX gave
 	// none that can be shown.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`
 
 	// error is the name of the error, in OpenCX's words. Absent when OpenCX gave
 	// none that can be shown.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	Error string `json:"error,omitempty"`
 }
 
@@ -236,11 +252,11 @@ type OpenCXContact struct {
 
 	// spec declares what OpenCX shall know about the contact.
 	// +required
-	Spec OpenCXContactSpec `json:"spec"`
+	Spec OpenCXContactSpec `json:"spec,omitzero"`
 
 	// status is what the operator knows about the contact in OpenCX.
 	// +optional
-	// +kubebuilder:default={"observedGeneration":-1}
+	// +default={"observedGeneration":-1}
 	Status OpenCXContactStatus `json:"status,omitzero"`
 }
 

@@ -35,8 +35,9 @@ func main() {
 	apiURL := flag.String("opencx-api-url", "", "address of a real OpenCX API, used with the key in OPENCX_API_KEY; when empty, OpenCX is simulated")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *apiURL, *exit, os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
+	err := run(ctx, *apiURL, *exit, os.Stdout)
+	stop()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(os.Stderr, "demo: %s\n", err)
 		os.Exit(1)
 	}
@@ -51,7 +52,7 @@ type demo struct {
 	simulator  *opencxtest.Server // nil when OpenCX is real
 	apiURL     string
 	operator   *exec.Cmd
-	exited     chan error // tells how the operator ended
+	exited     chan struct{} // closed when the operator has ended
 }
 
 // run starts everything, shows or checks it, and takes it down again.
@@ -125,7 +126,8 @@ func (d *demo) startOperator(key string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the operator has its own handle
-	d.operator = exec.Command(filepath.Join("bin", "manager"),
+	// Not with the demo's context, which would kill it: it is told to stop.
+	d.operator = exec.CommandContext(context.Background(), filepath.Join("bin", "manager"),
 		"--kubeconfig="+d.kubeconfig, "--opencx-api-url="+d.apiURL, "--health-probe-bind-address=0")
 	d.operator.Env = append(os.Environ(), "OPENCX_API_KEY="+key)
 	d.operator.Stdout, d.operator.Stderr = log, log
@@ -133,8 +135,11 @@ func (d *demo) startOperator(key string) error {
 	if err := d.operator.Start(); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
-	d.exited = make(chan error, 1)
-	go func() { d.exited <- d.operator.Wait() }()
+	d.exited = make(chan struct{})
+	go func() {
+		_ = d.operator.Wait() // ProcessState says how it ended
+		close(d.exited)
+	}()
 	return nil
 }
 
@@ -148,10 +153,9 @@ func (d *demo) stopOperator() {
 }
 
 // operatorEnded is the error to give when the operator ended by itself.
-func (d *demo) operatorEnded(cause error) error {
+func (d *demo) operatorEnded() error {
 	log, _ := os.ReadFile(d.logFile)
-	d.exited <- cause // for stopOperator
-	return fmt.Errorf("the operator ended: %v\n%s", cause, log)
+	return fmt.Errorf("the operator ended: %s\n%s", d.operator.ProcessState, log)
 }
 
 // watch redraws the view until Ctrl-C. Without a terminal it prints the view
@@ -178,8 +182,8 @@ func (d *demo) watch(ctx context.Context, view *view) error {
 		case <-ctx.Done():
 			_, _ = fmt.Fprintln(d.out, "\nStopping ...")
 			return nil
-		case cause := <-d.exited:
-			return d.operatorEnded(cause)
+		case <-d.exited:
+			return d.operatorEnded()
 		case <-time.After(time.Second):
 		}
 	}
@@ -202,8 +206,8 @@ func (d *demo) check(ctx context.Context, view *view) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not every sample is Ready within %s:\n%s", checkTimeout, table)
-		case cause := <-d.exited:
-			return d.operatorEnded(cause)
+		case <-d.exited:
+			return d.operatorEnded()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -197,8 +197,8 @@ var _ = Describe("After the first PATCH", func() {
 		w.stop()
 		var refused atomic.Int32
 		w.newClient = func(config *rest.Config, options client.Options) (client.Client, error) {
-			real, err := client.NewWithWatch(config, options)
-			return interceptor.NewClient(real, interceptor.Funcs{
+			direct, err := client.NewWithWatch(config, options)
+			return interceptor.NewClient(direct, interceptor.Funcs{
 				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
 					if refused.Add(1) <= 3 {
 						return errors.New("the API server is away")
@@ -271,7 +271,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	It("sends only the newest of two edits once it recovers from 500s", func(ctx SpecContext) {
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectContact("jane", status(500, "boom"))
+		w.simulator.InjectContact("jane", failure(500, "boom"))
 		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
 		w.expectSummary(ctx, "jane", "2/2 Ready=False:ServerError Reconciling=True:ServerError")
 		w.edit(ctx, "jane", `{"spec":{"name":"Janice"}}`)
@@ -289,7 +289,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 
 	It("says what OpenCX said, without what it was sent", func(ctx SpecContext) {
 		token := secret("token-")
-		w.simulator.InjectContact("jane", status(422, "header X-Token "+token+" of key "+w.key+" is malformed"))
+		w.simulator.InjectContact("jane", failure(422, "header X-Token "+token+" of key "+w.key+" is malformed"))
 		w.declare(ctx, "jane", `{"httpActionOverrides":{"headers":{"X-Token":"`+token+`"}}}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
 		contact := w.get(ctx, "jane")
@@ -303,7 +303,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("keeps its backoff across a restart, and gives it up for an edit", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", status(404, "Contact not found"))
+		w.simulator.InjectContact("jane", failure(404, "Contact not found"))
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound")
 		w.stop()
@@ -316,7 +316,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("retries by itself after 5xx, and after no answer", func(ctx SpecContext) {
-		w.simulator.InjectNext(2, status(503, "down"))
+		w.simulator.InjectNext(2, failure(503, "down"))
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
 		Expect(w.journal()).To(Equal([]string{
@@ -325,7 +325,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("waits for Retry-After with the whole key after a 429", func(ctx SpecContext) {
-		limited := status(429, "slow down")
+		limited := failure(429, "slow down")
 		limited.Header["Retry-After"] = "2"
 		w.simulator.InjectNext(1, limited)
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
@@ -340,7 +340,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("names a refused key and an answer that leads elsewhere", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", status(401, "Unauthorized"))
+		w.simulator.InjectContact("jane", failure(401, "Unauthorized"))
 		w.simulator.InjectContact("john", opencxtest.Answer{Status: 302, Header: map[string]string{"Location": "https://example.com"}})
 		w.declare(ctx, "jane", `{}`)
 		w.declare(ctx, "john", `{}`)
@@ -351,7 +351,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	It("stays Ready through a re-send that fails softly", func(ctx SpecContext) {
 		w.declare(ctx, "jane", `{}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectContact("jane", status(500, "boom"))
+		w.simulator.InjectContact("jane", failure(500, "boom"))
 		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
 		Eventually(func() int32 { return w.get(ctx, "jane").Status.ConsecutiveFailures }).Should(BeNumerically(">=", 1))
 		w.expectSummary(ctx, "jane", "1/1 Ready=True:Synced")

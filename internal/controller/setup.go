@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -32,8 +31,8 @@ import (
 func CacheByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Secret{}: {Transform: func(object any) (any, error) {
-			full, err := meta.Accessor(object)
-			if err != nil {
+			full, ok := object.(metav1.Object)
+			if !ok {
 				return object, nil // a tombstone
 			}
 			return &metav1.PartialObjectMetadata{

@@ -136,22 +136,30 @@ func keyMissing(contact *v1alpha1.OpenCXContact, problem *keyError, now time.Tim
 	status.ObservedGeneration = contact.Generation
 	status.NextAttemptTime = nil
 	status.LastError = nil
-	if problem.reason != v1alpha1.APIKeyNotFoundReason {
-		markStalled(&status, problem.reason, upperFirst(problem.Error()))
-		return assessment{status: status}
+	message := upperFirst(problem.Error())
+	patience := time.Time{}
+	if problem.reason == v1alpha1.APIKeyNotFoundReason {
+		patience = missingSince(&status, now).Add(keyGrace)
 	}
-	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	reconciling := meta.FindStatusCondition(status.Conditions, v1alpha1.ReconcilingCondition)
-	switch {
-	case ready == nil || ready.Reason != problem.reason:
-		markReconciling(&status, metav1.ConditionFalse, problem.reason, upperFirst(problem.Error()))
-		return assessment{status, now.Add(keyGrace)}
-	case reconciling != nil && now.Before(reconciling.LastTransitionTime.Add(keyGrace)):
-		return assessment{status, reconciling.LastTransitionTime.Add(keyGrace)}
-	default:
-		markStalled(&status, problem.reason, upperFirst(problem.Error()))
-		return assessment{status: status}
+	if now.Before(patience) {
+		markReconciling(&status, metav1.ConditionFalse, problem.reason, message)
+		return assessment{status, patience}
 	}
+	markStalled(&status, problem.reason, message)
+	return assessment{status: status}
+}
+
+// missingSince is when the key was first found missing: now, unless status says
+// so already.
+func missingSince(status *v1alpha1.OpenCXContactStatus, now time.Time) time.Time {
+	const reason = v1alpha1.APIKeyNotFoundReason
+	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.StalledCondition); c != nil && c.Reason == reason {
+		return time.Time{} // long enough
+	}
+	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ReconcilingCondition); c != nil && c.Reason == reason {
+		return c.LastTransitionTime.Time
+	}
+	return now
 }
 
 // hasKeyProblem says that the contact waits for a usable API key.

@@ -306,8 +306,8 @@ func asJSON(v any) string {
 	return string(data)
 }
 
-// status makes an answer of the simulator with an ErrorDto.
-func status(code int, message string) opencxtest.Answer {
+// failure makes an answer of the simulator with an ErrorDto.
+func failure(code int, message string) opencxtest.Answer {
 	return opencxtest.Answer{
 		Status: code,
 		Body:   asJSON(map[string]any{"statusCode": code, "message": message, "error": http.StatusText(code)}),

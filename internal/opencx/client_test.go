@@ -208,7 +208,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 
 func TestNoAnswerIsATypedErrorAndNotRetried(t *testing.T) {
 	t.Run("connection refused", func(t *testing.T) {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -76,6 +77,7 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 		Body    *string           `json:"body"`
 		Headers map[string]string `json:"headers"`
 		Delay   string            `json:"delay"`
+		Break   Break             `json:"break"`
 	}
 	if err := readJSON(r, &input); err != nil {
 		http.Error(w, fmt.Sprintf("the fault cannot be read: %s", err), http.StatusBadRequest)
@@ -86,7 +88,10 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 	case (input.Next > 0) == (input.Contact != "") || input.Next < 0 || input.Next > 100_000:
 		http.Error(w, `say either "next", from 1 to 100000, or "contact", an ID`, http.StatusBadRequest)
 		return
-	case input.Status < 200 || input.Status > 599:
+	case !slices.Contains([]Break{"", Reset, Half, Hang}, input.Break):
+		http.Error(w, `"break" must be "reset", "half" or "hang"`, http.StatusBadRequest)
+		return
+	case (input.Status < 200 || input.Status > 599) && (input.Status != 0 || input.Break == "" || input.Break == Half):
 		http.Error(w, `"status" must be from 200 to 599`, http.StatusBadRequest)
 		return
 	case err != nil || delay < 0 || delay > time.Hour:
@@ -94,7 +99,7 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := errorDTO(input.Status, "Injected")
-	answer.Delay = delay
+	answer.Delay, answer.Break = delay, input.Break
 	if input.Body != nil {
 		answer.Body = *input.Body
 	}

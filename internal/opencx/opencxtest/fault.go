@@ -1,6 +1,11 @@
 package opencxtest
 
-import "time"
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
 
 // Answer is what a request is told.
 type Answer struct {
@@ -9,6 +14,44 @@ type Answer struct {
 	Header map[string]string
 	// Delay passes before the answer.
 	Delay time.Duration
+	// Break is how the answer goes wrong on its way; "" is not at all.
+	Break Break
+}
+
+// Break is a way in which an answer does not arrive as it should.
+type Break string
+
+const (
+	// Reset closes the connection instead of answering.
+	Reset Break = "reset"
+	// Half closes the connection after the header and half of the body.
+	Half Break = "half"
+	// Hang answers nothing until the client gives up.
+	Hang Break = "hang"
+)
+
+// write sends the answer, or as much of it as Break lets through.
+func (a Answer) write(w http.ResponseWriter, r *http.Request) {
+	body := a.Body
+	switch a.Break {
+	case Reset:
+		panic(http.ErrAbortHandler)
+	case Hang:
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case Half:
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		body = body[:len(body)/2]
+	}
+	for name, value := range a.Header {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(a.Status)
+	_, _ = io.WriteString(w, body)
+	if a.Break == Half {
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // faults are the answers that were injected.

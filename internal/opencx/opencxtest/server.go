@@ -195,11 +195,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	request.Status, request.AnsweredAt = answer.Status, time.Now()
 	s.mu.Unlock()
-	for name, value := range answer.Header {
-		w.Header().Set(name, value)
-	}
-	w.WriteHeader(answer.Status)
-	_, _ = io.WriteString(w, answer.Body)
+	answer.write(w, r)
 }
 
 func pause(r *http.Request, d time.Duration) {

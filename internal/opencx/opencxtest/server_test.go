@@ -1,6 +1,7 @@
 package opencxtest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ func (s sent) request(base string) *http.Request {
 		}
 		return value
 	}
-	r, err := http.NewRequest(or(s.method, "PATCH"), base+or(s.path, "/contacts/jane"), strings.NewReader(or(s.body, `{"contact":{}}`)))
+	r, err := http.NewRequestWithContext(context.Background(), or(s.method, http.MethodPatch), base+or(s.path, "/contacts/jane"), strings.NewReader(or(s.body, `{"contact":{}}`)))
 	if err != nil {
 		panic(err)
 	}
@@ -175,7 +176,7 @@ func TestTheJournalHasWhatWasOnTheWire(t *testing.T) {
 		t.Fatalf("%d entries, want 2", len(journal))
 	}
 	first := journal[0]
-	if first.Key != "good" || first.Method != "PATCH" || first.Path != "/contacts/a%2Fb" || string(first.Body) != `{"contact":{"name":"A"}}` ||
+	if first.Key != "good" || first.Method != http.MethodPatch || first.Path != "/contacts/a%2Fb" || string(first.Body) != `{"contact":{"name":"A"}}` ||
 		first.Header.Get("Content-Type") != "application/json" || first.AnsweredAt.Before(first.Time) {
 		t.Errorf("entry = %+v", first)
 	}
