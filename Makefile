@@ -2,17 +2,25 @@ SHELL := /usr/bin/env bash -o pipefail
 .SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 
-# Tools are pinned in hack/tools/go.mod and built by Go when they are needed.
-TOOL := go tool -modfile=hack/tools/go.mod
+# Tools are pinned in hack/tools/go.mod and hack/lint/go.mod, and built by Go
+# when they are needed.
+CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
+GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint-kube-api-linter
+
+# Tests and demo run against the control plane that this script finds or builds.
+WITH_CONTROL_PLANE = assets="$$(hack/control-plane.sh)" && KUBEBUILDER_ASSETS="$$assets"
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -X main.version=$(VERSION)
+IMG ?= opencx-operator:latest
+PLATFORMS ?= linux/amd64,linux/arm64
+KUBECTL ?= kubectl
+DOCKER ?= docker
 
 ##@ Try it
 
 .PHONY: demo
 demo: build ## Watch contacts arrive at a simulated OpenCX, through a real kube-apiserver. ARGS=--exit checks and ends.
-	@assets="$$(hack/control-plane.sh)" && KUBEBUILDER_ASSETS="$$assets" bin/demo $(ARGS)
+	@$(WITH_CONTROL_PLANE) bin/demo $(ARGS)
 
 .PHONY: run
 run: build ## Run the operator against the cluster of the current kubeconfig. ARGS adds flags.
@@ -22,12 +30,20 @@ run: build ## Run the operator against the cluster of the current kubeconfig. AR
 
 .PHONY: test
 test: ## Run all tests, against a real kube-apiserver and etcd. ARGS adds flags of go test.
-	@assets="$$(hack/control-plane.sh)" && KUBEBUILDER_ASSETS="$$assets" go test -timeout 30m $(ARGS) ./...
+	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(ARGS) ./...
+
+.PHONY: test-browser
+test-browser: ## Test the simulator's page in Chromium, which must be installed.
+	go test -tags browser -run TestPage -count=1 ./internal/opencx/opencxtest
+
+.PHONY: fuzz
+fuzz: ## Look for a minute for a contact that the CRD admits and Go cannot decode.
+	@$(WITH_CONTROL_PLANE) go test -run '^$$' -fuzz FuzzAdmittedContactsDecode -fuzztime 1m -parallel 2 ./api/v1alpha1
 
 .PHONY: build
 build: ## Build the operator, the simulator and the demo into bin.
 	@mkdir -p bin
-	@go build -ldflags "$(LDFLAGS)" -o bin/manager .
+	@go build -ldflags "-X main.version=$(VERSION)" -o bin/manager .
 	@go build -o bin/ ./hack/demo ./hack/opencx-simulator
 
 .PHONY: control-plane
@@ -36,24 +52,60 @@ control-plane: ## Get kube-apiserver, etcd and kubectl for tests and demo, and p
 
 .PHONY: generate
 generate: ## Generate deepcopy functions.
-	$(TOOL) controller-gen object paths=./api/...
+	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: manifests
 manifests: ## Generate the CRD and the RBAC role.
-	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
-	$(TOOL) controller-gen rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir=config/rbac
 
 .PHONY: fmt
 fmt: ## Format the code.
-	gofmt -w $$(git ls-files '*.go')
+	$(GOLANGCI_LINT) fmt
 
 .PHONY: vet
 vet: ## Run go vet.
 	go vet ./...
 
+.PHONY: lint
+lint: ## Run golangci-lint, with kube-api-linter on api.
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: verify
+verify: generate manifests vet lint ## Check that generated files are fresh and that the code is formatted and linted.
+	go mod tidy
+	$(GOLANGCI_LINT) fmt --diff
+	git diff --exit-code
+
 .PHONY: clean
-clean: ## Remove what build made.
-	rm -rf bin
+clean: ## Remove what build and test made.
+	rm -rf bin cover.out
+
+##@ Deliver
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG for this machine's platform.
+	$(DOCKER) build --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+.PHONY: docker-buildx
+docker-buildx: ## Build the image IMG for PLATFORMS and push it.
+	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) -t $(IMG) --push .
+
+.PHONY: install
+install: ## Install the CRD into the cluster of the current kubeconfig.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRD, and with it every OpenCXContact object. OpenCX keeps its records.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Install CRD and operator with the image IMG into the cluster of the current kubeconfig.
+	$(KUBECTL) kustomize config/default | sed 's|image: opencx-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove operator and CRD, and with it every OpenCXContact object. OpenCX keeps its records.
+	$(KUBECTL) delete --ignore-not-found -k config/default
 
 ##@ Help
 

@@ -15,6 +15,7 @@ import (
 const controlPath = "/_sim/"
 
 func (s *Server) handleControl(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", servePage)
 	mux.HandleFunc("GET "+controlPath+"journal", s.showJournal)
 	mux.HandleFunc("GET "+controlPath+"contacts", s.showContacts)
 	mux.HandleFunc("POST "+controlPath+"contacts", s.addContacts)
@@ -98,7 +99,10 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `"delay" must be a duration from 0s to 1h`, http.StatusBadRequest)
 		return
 	}
-	answer := errorDTO(input.Status, "Injected")
+	answer := Answer{Status: input.Status, Header: map[string]string{}}
+	if input.Status >= 300 {
+		answer = errorDTO(input.Status, "Injected")
+	}
 	answer.Delay, answer.Break = delay, input.Break
 	if input.Body != nil {
 		answer.Body = *input.Body

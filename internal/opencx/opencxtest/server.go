@@ -86,7 +86,7 @@ func (s *Server) StartHTTP() *httptest.Server { return httptest.NewServer(s) }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, controlPath) {
+	if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, controlPath) {
 		s.control.ServeHTTP(w, r)
 		return
 	}

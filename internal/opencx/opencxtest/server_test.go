@@ -212,6 +212,39 @@ func TestInjectedAnswers(t *testing.T) {
 	}
 }
 
+func TestBrokenAnswers(t *testing.T) {
+	s, _ := start(t, Options{})
+	server := s.StartHTTP()
+	defer server.Close()
+	for name, tt := range map[string]struct {
+		answer Answer
+		want   string // status and body as far as they came, and the error
+	}{
+		"a delay": {Answer{Status: 202, Body: "late", Delay: 20 * time.Millisecond}, "202 late <nil>"},
+		"a reset": {Answer{Break: Reset}, "EOF"},
+		"a hang":  {Answer{Break: Hang}, "context deadline exceeded"},
+		"half":    {Answer{Status: 500, Body: "12345678", Break: Half}, "500 1234 unexpected EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.InjectNext(1, tt.answer)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			got := ""
+			response, err := http.DefaultClient.Do(sent{}.request(server.URL).WithContext(ctx))
+			if err != nil {
+				got = err.Error()
+			} else {
+				body, err := io.ReadAll(response.Body)
+				_ = response.Body.Close()
+				got = fmt.Sprintf("%d %s %v", response.StatusCode, body, err)
+			}
+			if !strings.HasSuffix(got, tt.want) {
+				t.Errorf("got %q, want %q at its end", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestHeldRequestsAreInTheJournalAndWait(t *testing.T) {
 	s, send := start(t, Options{})
 	release := s.Hold()
@@ -290,6 +323,8 @@ func TestControl(t *testing.T) {
 		"no status":                {`{"next":1}`, "from 200 to 599"},
 		"a status of 100":          {`{"next":1,"status":100}`, "from 200 to 599"},
 		"a delay without unit":     {`{"next":1,"status":500,"delay":"5"}`, "duration"},
+		"an unknown break":         {`{"next":1,"status":500,"break":"bones"}`, "\"reset\", \"half\" or \"hang\""},
+		"half an answer of none":   {`{"next":1,"break":"half"}`, "from 200 to 599"},
 		"an unknown field":         {`{"next":1,"status":500,"code":5}`, "unknown field"},
 		"no JSON":                  {`next=1`, "cannot be read"},
 	} {
