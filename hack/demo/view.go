@@ -85,27 +85,35 @@ func (v *view) received(id string) (patches, fields string) {
 	return fmt.Sprint(contact.Patches), string(text)
 }
 
-// next lists commands to try, ready to be copied.
+// next lists commands to try, ready to be copied. The test of this package runs
+// every line that starts with two spaces, exactly as it is printed.
 func (d *demo) next() string {
-	lines := []string{
+	next := []string{
 		"Try next, in another terminal in this folder:",
 		"  export KUBECONFIG=" + d.kubeconfig,
-		"  PATH=" + filepath.Dir(d.kubectl) + ":$PATH",
-		`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John Q. Roe"}}'          # an edit`,
-		`  kubectl patch oxc jane-doe --type=merge -p '{"spec":{"email":"jane@localhost"}}'      # an invalid email`,
+		"  export PATH=" + filepath.Dir(d.kubectl) + ":$PATH",
+		"An edit:",
+		`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John Q. Roe"}}'`,
+		"An address that OpenCX would refuse:",
+		`  kubectl patch oxc jane-doe --type=merge -p '{"spec":{"email":"jane@localhost"}}'`,
+		"A contact that OpenCX does not have:",
+		"  kubectl apply -f hack/demo/missing-contact.yaml",
 	}
 	if d.simulator != nil {
-		lines = append(lines,
-			`  curl -d '{"next":1,"status":500}' `+d.apiURL+`/_sim/faults                   # an error of OpenCX, seen`,
-			`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John R."}}'              # at the next edit`,
-			`  curl -d '{"next":1,"status":429,"headers":{"Retry-After":"10"}}' `+d.apiURL+`/_sim/faults`,
+		steer := "  bin/opencx-simulator --at=" + d.apiURL
+		next = append(next,
+			steer+" --add=nobody",
+			"  kubectl annotate oxc nobody --overwrite contacts.open.cx/reconcile-at=now",
+			"An error of OpenCX, which the next edit meets:",
+			steer+` --inject='{"next":1,"status":500}'`,
+			`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John R."}}'`,
+			"A 429, which silences the key:",
+			steer+` --inject='{"next":1,"status":429,"headers":{"Retry-After":"10"}}'`,
 			`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John Roe"}}'`,
+			"What OpenCX received: "+d.apiURL+"/ in a browser.",
 		)
 	}
-	return strings.Join(append(lines,
-		`  kubectl apply -f hack/demo/missing-contact.yaml                                       # a contact that OpenCX lacks`,
-		`  tail -f `+d.logFile,
-	), "\n") + "\n"
+	return strings.Join(append(next, "The operator's log: "+d.logFile), "\n") + "\n"
 }
 
 // readSamples returns the contact IDs of the manifests in a folder.

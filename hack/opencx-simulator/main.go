@@ -21,11 +21,20 @@ import (
 
 const usage = `A simulator of the OpenCX API. It refuses what the schema of "Update a contact"
 refuses, holds its clients to the rate limit over a trailing window, and shows
-what it received at /_sim/journal and /_sim/contacts. Answers are injected with
+what it received on a page at / and as JSON at /_sim/journal and /_sim/contacts.
 
-  curl -d '{"next": 1, "status": 500}' http://ADDRESS/_sim/faults
-  curl -d '{"contact": "ID", "status": 429, "headers": {"Retry-After": "10"}}' http://ADDRESS/_sim/faults
-  curl -X DELETE http://ADDRESS/_sim/faults
+With --at it steers one that is running:
+
+  opencx-simulator --at=http://127.0.0.1:8085 --inject='{"next":1,"status":500}'
+  opencx-simulator --at=http://127.0.0.1:8085 --inject='{"contact":"ID","status":429,"headers":{"Retry-After":"10"}}'
+  opencx-simulator --at=http://127.0.0.1:8085 --inject='{"next":1,"break":"reset"}'
+  opencx-simulator --at=http://127.0.0.1:8085 --clear
+
+A fault is for the next requests or for all of one contact, and has a status,
+and optionally a body, headers, a delay such as "2s", and a break: "reset"
+closes the connection without an answer, "half" in the middle of the body, and
+"hang" answers nothing. The same can be sent to /_sim/faults with POST and
+DELETE.
 
 Flags:
 `
@@ -42,9 +51,12 @@ func main() {
 
 // run serves until ctx ends. It prints the address once it listens.
 func run(ctx context.Context, args []string, out io.Writer) error {
-	address, options, err := parseFlags(args, out)
+	address, options, steer, err := parseFlags(args, out)
 	if err != nil {
 		return err
+	}
+	if steer.at != "" {
+		return steer.send(ctx)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -64,7 +76,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return <-stopped
 }
 
-func parseFlags(args []string, out io.Writer) (address string, options opencxtest.Options, err error) {
+func parseFlags(args []string, out io.Writer) (address string, options opencxtest.Options, steer control, err error) {
 	flags := flag.NewFlagSet("opencx-simulator", flag.ContinueOnError)
 	limit := budget.DefaultLimit
 	flags.StringVar(&address, "listen", "127.0.0.1:8085", "`address` to serve on; port 0 takes a free one")
@@ -75,28 +87,32 @@ func parseFlags(args []string, out io.Writer) (address string, options opencxtes
 	flags.StringVar(&options.BasePath, "base-path", "", "`path` before /contacts, such as /gateway")
 	flags.BoolVar(&options.RetryAfter, "retry-after", false, "put Retry-After into the 429s of the limit")
 	flags.DurationVar(&options.MinLatency, "latency", 0, "time that passes before every answer, such as 200ms")
+	flags.StringVar(&steer.at, "at", "", "`address` of a running simulator to steer, instead of serving")
+	flags.StringVar(&steer.inject, "inject", "", "with --at: a `fault`, in JSON")
+	flags.StringVar(&steer.add, "add", "", "with --at: `IDs` of contacts to add, separated by commas")
+	flags.BoolVar(&steer.clear, "clear", false, "with --at: end all faults")
 	flags.Usage = func() {}
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(out)
 		_, _ = fmt.Fprint(out, usage)
 		flags.PrintDefaults()
-		return "", options, err
+		return "", options, steer, err
 	} else if err != nil {
-		return "", options, fmt.Errorf("%w; --help lists the flags", err)
+		return "", options, steer, fmt.Errorf("%w; --help lists the flags", err)
 	}
 	if rest := flags.Args(); len(rest) > 0 {
-		return "", options, fmt.Errorf("unexpected argument %q: settings are given as --flag=value", rest[0])
+		return "", options, steer, fmt.Errorf("unexpected argument %q: settings are given as --flag=value", rest[0])
 	}
 	if options.BasePath != "" && (!strings.HasPrefix(options.BasePath, "/") || strings.HasSuffix(options.BasePath, "/")) {
-		return "", options, fmt.Errorf("--base-path: %q must start with a slash and not end with one", options.BasePath)
+		return "", options, steer, fmt.Errorf("--base-path: %q must start with a slash and not end with one", options.BasePath)
 	}
 	if options.MinLatency < 0 {
-		return "", options, fmt.Errorf("--latency: %s is negative", options.MinLatency)
+		return "", options, steer, fmt.Errorf("--latency: %s is negative", options.MinLatency)
 	}
 	options.Limit, options.Window = limit.Requests, limit.Window
 	options.Keys, options.Contacts = list(*keys), list(*contacts)
-	return address, options, nil
+	return address, options, steer, steer.check()
 }
 
 // list splits at commas; "" is an empty list.

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// output collects what the demo prints.
+type output struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+// waitFor waits until the demo has printed text after the first skip bytes.
+func (o *output) waitFor(t *testing.T, skip int, text string) {
+	t.Helper()
+	for range 600 {
+		if strings.Contains(o.String()[skip:], text) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("the demo has not printed %q:\n%s", text, o.String()[skip:])
+}
+
+// TestTheCommandsToTryNextDoWhatTheySay runs the commands that the demo prints,
+// each exactly as it is printed, and looks at what the demo shows then.
+func TestTheCommandsToTryNextDoWhatTheySay(t *testing.T) {
+	t.Chdir("../..") // where make demo runs
+	if out, err := exec.CommandContext(t.Context(), "make", "build").CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	shown, ended := &output{}, make(chan error, 1)
+	go func() { ended <- run(ctx, "", false, shown) }()
+	defer cancel()
+	shown.waitFor(t, 0, "Try next")
+
+	var exports []string
+	var commands []string
+	for line := range strings.Lines(shown.String()) {
+		switch command, found := strings.CutPrefix(line, "  "); {
+		case !found:
+		case strings.HasPrefix(command, "export "):
+			exports = append(exports, command)
+		default:
+			commands = append(commands, strings.TrimSpace(command))
+		}
+	}
+	for i, want := range []struct {
+		command string // what the command must contain
+		printed string // by the command
+		shown   string // by the demo, afterwards
+	}{
+		{"John Q. Roe", "patched", `{"name":"John Q. Roe"}`},
+		{"jane@localhost", "email must be an address that OpenCX accepts", ""},
+		{"missing-contact.yaml", "created", "ContactNotFound"},
+		{"--add=nobody", "", ""},
+		{"annotate oxc nobody", "annotated", `{"name":"Nobody"}`},
+		{`"status":500`, "", ""},
+		{"John R.", "patched", "john-roe: OpenCX answered 500 Internal Server Error: Injected"},
+		{`"status":429`, "", ""},
+		{`"John Roe"`, "patched", "RateLimited"},
+	} {
+		if i >= len(commands) || !strings.Contains(commands[i], want.command) {
+			t.Fatalf("command %d of %q does not contain %q", i, commands, want.command)
+		}
+		if want.command == `"status":429` {
+			// The edit before it is retried first.
+			shown.waitFor(t, strings.LastIndex(shown.String(), "ServerError"), `{"name":"John R."}`)
+		}
+		before := len(shown.String())
+		printed, _ := exec.CommandContext(ctx, "bash", "-c", strings.Join(append(exports, commands[i]), "\n")).CombinedOutput()
+		if !strings.Contains(string(printed), want.printed) {
+			t.Errorf("%s\nprinted %s\nwant %q", commands[i], printed, want.printed)
+		}
+		shown.waitFor(t, before, want.shown)
+	}
+	shown.waitFor(t, strings.LastIndex(shown.String(), "RateLimited"), `{"name":"John Roe"}`)
+	if n := strings.Count(shown.String(), "Try next"); n != 1 {
+		t.Errorf("without a terminal the commands are printed %d times", n)
+	}
+
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("the demo ended with %v", err)
+	}
+	_, kubeconfig, _ := strings.Cut(strings.TrimSpace(exports[0]), "=")
+	if _, err := os.Stat(kubeconfig); !os.IsNotExist(err) {
+		t.Errorf("the demo left %s behind: %v", kubeconfig, err)
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// serve runs a simulator and returns its address.
+func serve(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	reader, writer := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, append([]string{"--listen=127.0.0.1:0"}, args...), writer) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	line := make([]byte, 256)
+	n, err := reader.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(strings.TrimSpace(string(line[:n])), "http://")
+	return "http://" + address
+}
+
+func patch(t *testing.T, address, id string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, address+"/contacts/"+id, strings.NewReader(`{"contact":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer key")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+func TestItServesAndCanBeSteered(t *testing.T) {
+	address := serve(t, "--contacts=jane", "--limit=5/1m", "--keys=key")
+	steer := func(args ...string) {
+		t.Helper()
+		if err := run(t.Context(), append([]string{"--at=" + address}, args...), io.Discard); err != nil {
+			t.Error(err)
+		}
+	}
+	expect := func(id string, want int) {
+		t.Helper()
+		if got := patch(t, address, id); got != want {
+			t.Errorf("%s: %d, want %d", id, got, want)
+		}
+	}
+	expect("jane", 200)
+	expect("john", 404)
+	steer("--add=john,jack")
+	expect("john", 200)
+	steer(`--inject={"contact":"jane","status":503}`)
+	expect("jane", 503)
+	steer("--clear")
+	expect("jane", 200)
+	expect("jane", 429)
+	err := run(t.Context(), []string{"--at=" + address, `--inject={"next":1}`}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), `"status" must be from 200 to 599`) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestABadFlagIsRefusedInOneSentence(t *testing.T) {
+	for args, want := range map[string]string{
+		"--limit=0/1m":            "before the slash",
+		"--base-path=gateway":     "must start with a slash",
+		"--latency=-1s":           "is negative",
+		"--listen=nowhere":        "--listen",
+		"--clear":                 "say which with --at",
+		"--at=http://127.0.0.1:1": "exactly one of",
+		"--at=http://127.0.0.1:1 --clear --add=a": "exactly one of",
+		"--at=http://127.0.0.1:1 --clear":         "steering the simulator",
+		"serve":                                   "unexpected argument",
+		"--nonsense":                              "--help lists the flags",
+	} {
+		err := run(t.Context(), strings.Fields(args), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error = %v, want one sentence with %q", args, err, want)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var help bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, &help); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("error = %v", err)
+	}
+	for _, want := range []string{"--inject=", "default 100/1m0s", "-base-path path"} {
+		if !strings.Contains(help.String(), want) {
+			t.Errorf("help lacks %q", want)
+		}
+	}
+}
