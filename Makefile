@@ -54,9 +54,15 @@ control-plane: ## Get kube-apiserver, etcd and kubectl for tests and demo, and p
 generate: ## Generate deepcopy functions.
 	$(CONTROLLER_GEN) object paths=./api/...
 
+# The API server's date-time admits forms that Go's metav1.Time does not decode,
+# such as 2026-01-02t03:04:05z, and no marker reaches the one in metav1.Condition.
+CRD := config/crd/bases/contacts.open.cx_opencxcontacts.yaml
+TIME_PATTERN := ^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$$
+
 .PHONY: manifests
 manifests: ## Generate the CRD and the RBAC role.
-	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:stdout | \
+		awk -v pattern='$(TIME_PATTERN)' '{print} sub(/format: date-time$$/, "pattern: " pattern) {print}' >$(CRD)
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir=config/rbac
 
 .PHONY: fmt
