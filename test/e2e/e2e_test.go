@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -66,7 +67,7 @@ var _ = BeforeSuite(func() {
 // kubectl runs the control plane's kubectl and returns what it prints.
 func kubectl(args ...string) string {
 	GinkgoHelper()
-	command := exec.Command(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), append([]string{"--kubeconfig", kubeconfig}, args...)...)
+	command := exec.CommandContext(context.Background(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), append([]string{"--kubeconfig", kubeconfig}, args...)...)
 	output, err := command.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(output))
 	return string(output)
@@ -75,7 +76,7 @@ func kubectl(args ...string) string {
 // startOperator starts the binary against a simulator.
 func startOperator(url string) *gexec.Session {
 	GinkgoHelper()
-	command := exec.Command(binary, "--kubeconfig="+kubeconfig, "--opencx-api-url="+url, "--health-probe-bind-address=0")
+	command := exec.CommandContext(context.Background(), binary, "--kubeconfig="+kubeconfig, "--opencx-api-url="+url, "--health-probe-bind-address=0")
 	command.Env = append(os.Environ(), "OPENCX_API_KEY="+apiKey)
 	session, err := gexec.Start(command, nil, nil)
 	Expect(err).NotTo(HaveOccurred())
