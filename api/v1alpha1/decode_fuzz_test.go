@@ -14,13 +14,14 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
-
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 )
@@ -195,23 +196,43 @@ var _ = Describe("What the CRD admits", func() {
 	})
 })
 
+// fuzzKubeconfig tells the workers of a fuzz run, which are processes of their
+// own, about the control plane of the process that started them: they end
+// without clean-up, and would leave theirs behind.
+const fuzzKubeconfig = "OPENCX_FUZZ_KUBECONFIG"
+
+func fuzzClient(f *testing.F) (client.Client, error) {
+	if os.Getenv(fuzzKubeconfig) == "" {
+		controlPlane := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}}
+		if _, err := controlPlane.Start(); err != nil {
+			return nil, err
+		}
+		f.Cleanup(func() { _ = controlPlane.Stop() })
+		file := filepath.Join(f.TempDir(), "kubeconfig")
+		if err := os.WriteFile(file, controlPlane.KubeConfig, 0o600); err != nil {
+			return nil, err
+		}
+		f.Setenv(fuzzKubeconfig, file)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv(fuzzKubeconfig))
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	return client.New(config, client.Options{Scheme: scheme})
+}
+
 // FuzzAdmittedContactsDecode does the same for as long as it is let.
 func FuzzAdmittedContactsDecode(f *testing.F) {
 	schema, err := crdSchema()
 	if err != nil {
 		f.Fatal(err)
 	}
-	controlPlane := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}}
-	config, err := controlPlane.Start()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = controlPlane.Stop() })
-	config.QPS = -1
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		f.Fatal(err)
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := fuzzClient(f)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -193,8 +193,9 @@ type OpenCXContactStatus struct {
 	// +kubebuilder:validation:XValidation:rule="self > timestamp('0001-01-01T00:00:00Z')",message="nextAttemptTime must be a time such as 2026-01-02T03:04:05Z"
 	NextAttemptTime *metav1.Time `json:"nextAttemptTime,omitempty"`
 
-	// consecutiveFailures counts the attempts that failed since the last one
-	// that OpenCX accepted, without those that were only rate limited.
+	// consecutiveFailures counts the attempts that failed in the same way since
+	// the last one that OpenCX accepted, without those that were only rate
+	// limited. The time until the next attempt grows with it.
 	// +optional
 	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"` //nolint:kubeapilinter // 0 and absent are the same
 

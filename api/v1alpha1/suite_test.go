@@ -16,10 +16,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 )
 
-var (
-	k8s    client.Client
-	scheme = runtime.NewScheme()
-)
+var k8s client.Client
 
 func TestAPI(t *testing.T) {
 	RegisterFailHandler(Fail)
@@ -35,6 +32,7 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
 	config.QPS = -1
+	scheme := runtime.NewScheme()
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	k8s, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
@@ -60,6 +62,23 @@ func (b backoff) after(failures int32) time.Duration {
 // spent says that the time between attempts grows no more.
 func (b backoff) spent(failures int32) bool {
 	return failures > 30 || b.first<<(failures-1) >= b.limit
+}
+
+// repeats says that the failure goes on as status tells it, so that the time
+// between attempts goes on growing. A contact that is not found after a long
+// outage is looked for again soon. What fails softly may change its form.
+func (o outcome) repeats(status *v1alpha1.OpenCXContactStatus) bool {
+	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil {
+		return true
+	}
+	switch ready.Reason {
+	case v1alpha1.ServerErrorReason, v1alpha1.UnreachableReason:
+		return o.effect == soft
+	case v1alpha1.RejectedReason, v1alpha1.ContactNotFoundReason, v1alpha1.UnauthorizedReason:
+		return o.reason == ready.Reason
+	}
+	return true
 }
 
 // judge says what the error of an attempt means. This is the only place that

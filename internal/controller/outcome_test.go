@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
@@ -62,5 +63,33 @@ func TestBackoffDoublesUpToItsLimit(t *testing.T) {
 		if got := b.spent(failures); got != (want == b.limit) {
 			t.Errorf("after %d failures: spent = %t", failures, got)
 		}
+	}
+}
+
+func TestTheBackoffStartsAgainWhenTheFailureIsAnotherOne(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		before, after int // status codes
+		want          int32
+	}{
+		"the same again":            {500, 500, 8},
+		"another server error":      {500, 503, 8},
+		"unreachable and then 500":  {302, 500, 8},
+		"an outage and then a 404":  {503, 404, 1},
+		"a 404 and then an outage":  {404, 503, 1},
+		"rejected and then a 404":   {422, 404, 1},
+		"rejected in two ways":      {422, 400, 8},
+		"a 429 between two outages": {429, 500, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			contact := &v1alpha1.OpenCXContact{}
+			before, _ := judge(&opencx.APIError{StatusCode: tt.before}, "jane")
+			contact.Status = attempted(contact, "h", before, now, 0, now).status
+			contact.Status.ConsecutiveFailures = 7
+			after, _ := judge(&opencx.APIError{StatusCode: tt.after}, "jane")
+			if got := attempted(contact, "h", after, now, 0, now).status.ConsecutiveFailures; got != tt.want {
+				t.Errorf("consecutiveFailures = %d, want %d", got, tt.want)
+			}
+		})
 	}
 }

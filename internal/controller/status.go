@@ -57,6 +57,9 @@ func attempted(contact *v1alpha1.OpenCXContact, hash string, o outcome, silentUn
 	case limited:
 		next = silentUntil
 	case soft, hard:
+		if !o.repeats(&status) {
+			status.ConsecutiveFailures = 0
+		}
 		status.ConsecutiveFailures++
 		next = now.Add(o.retry.after(status.ConsecutiveFailures))
 	}
