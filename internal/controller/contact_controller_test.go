@@ -193,6 +193,33 @@ var _ = Describe("After the first PATCH", func() {
 		w.expectNoMore(2)
 	})
 
+	It("sends nothing because its cache is older than its own last write", func(ctx SpecContext) {
+		w.stop()
+		var lagging atomic.Pointer[v1alpha1.OpenCXContact]
+		w.newClient = func(config *rest.Config, options client.Options) (client.Client, error) {
+			direct, err := client.NewWithWatch(config, options)
+			return interceptor.NewClient(direct, interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+					if old := lagging.Load(); old != nil && client.ObjectKeyFromObject(old) == key {
+						old.DeepCopyInto(object.(*v1alpha1.OpenCXContact))
+						return nil
+					}
+					return c.Get(ctx, key, object, opts...)
+				},
+			}), err
+		}
+		w.startOperator()
+		release := w.simulator.Hold()
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		Eventually(w.simulator.Journal).Should(HaveLen(2))
+		lagging.Store(w.get(ctx, "jane")) // unsent, as the cache sees it
+		release()
+		w.expectSynced(ctx, "jane", 2)
+		w.edit(ctx, "jane", `{"spec":{"suspend":true}}`)
+		w.expectSynced(ctx, "jane", 3)
+		w.expectNoMore(2)
+	})
+
 	It("writes a status that could not be written, without sending again", func(ctx SpecContext) {
 		w.stop()
 		var refused atomic.Int32
@@ -432,13 +459,14 @@ var _ = Describe("The request budget", func() {
 	})
 
 	It("sends what is declared when the turn comes, and nothing for what was taken back", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.Limit{Requests: 2, Window: 3 * time.Second})
+		w := newWorld(ctx, budget.Limit{Requests: 1, Window: 2 * time.Second})
 		w.declare(ctx, "a", `{"name":"1"}`)
-		w.declare(ctx, "b", `{"name":"1"}`)
 		w.expectSynced(ctx, "a", 1)
+		w.declare(ctx, "b", `{"name":"1"}`)
 		w.expectSynced(ctx, "b", 1)
+		w.edit(ctx, "b", `{"spec":{"name":"2"}}`) // first in the queue
+		time.Sleep(100 * time.Millisecond)
 		w.edit(ctx, "a", `{"spec":{"name":"2"}}`)
-		w.edit(ctx, "b", `{"spec":{"name":"2"}}`)
 		w.edit(ctx, "a", `{"spec":{"name":"3"}}`)
 		w.edit(ctx, "b", `{"spec":{"name":"1"}}`)
 		w.expectSynced(ctx, "a", 3)
