@@ -16,13 +16,15 @@ func TestOnlyWhatCanMakeARequestDueIsLookedAt(t *testing.T) {
 		change func(*v1alpha1.OpenCXContact)
 		want   bool
 	}{
-		"nothing":                  {func(*v1alpha1.OpenCXContact) {}, false},
-		"a label":                  {func(c *v1alpha1.OpenCXContact) { c.Labels = map[string]string{"a": "b"} }, false},
-		"an annotation":            {func(c *v1alpha1.OpenCXContact) { c.Annotations = map[string]string{"a": "b"} }, false},
-		"status":                   {func(c *v1alpha1.OpenCXContact) { c.Status.ConsecutiveFailures = 1 }, false},
-		"the reconcile annotation": {func(c *v1alpha1.OpenCXContact) { c.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: "b"} }, true},
-		"spec":                     {func(c *v1alpha1.OpenCXContact) { c.Generation = 2 }, true},
-		"deletion":                 {func(c *v1alpha1.OpenCXContact) { c.DeletionTimestamp = &metav1.Time{Time: time.Now()} }, true},
+		"nothing":       {func(*v1alpha1.OpenCXContact) {}, false},
+		"a label":       {func(c *v1alpha1.OpenCXContact) { c.Labels = map[string]string{"a": "b"} }, false},
+		"an annotation": {func(c *v1alpha1.OpenCXContact) { c.Annotations = map[string]string{"a": "b"} }, false},
+		"status":        {func(c *v1alpha1.OpenCXContact) { c.Status.ConsecutiveFailures = 1 }, false},
+		"the reconcile annotation": {func(c *v1alpha1.OpenCXContact) {
+			c.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: "b"}
+		}, true},
+		"spec":     {func(c *v1alpha1.OpenCXContact) { c.Generation = 2 }, true},
+		"deletion": {func(c *v1alpha1.OpenCXContact) { c.DeletionTimestamp = &metav1.Time{Time: time.Now()} }, true},
 		// As seen after a watch was interrupted: deleted and created again.
 		"another object of the name": {func(c *v1alpha1.OpenCXContact) { c.UID = "b" }, true},
 	} {
