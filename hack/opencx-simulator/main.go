@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -62,18 +63,26 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	server := &http.Server{Handler: opencxtest.New(options), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{
+		Handler: opencxtest.New(options), ReadHeaderTimeout: 10 * time.Second,
+		// Ends delays and hanging answers, which would outlast the grace below.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 	_, _ = fmt.Fprintf(out, "Simulating OpenCX at http://%s%s\n", listener.Addr(), options.BasePath)
-	stopped := make(chan error, 1)
+	stopped := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		stopped <- server.Shutdown(grace)
+		if server.Shutdown(grace) != nil {
+			_ = server.Close() // a client is still sending; it will not be waited for
+		}
+		close(stopped)
 	})
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return <-stopped
+	<-stopped
+	return nil
 }
 
 func parseFlags(args []string, out io.Writer) (address string, options opencxtest.Options, steer control, err error) {
@@ -107,15 +116,25 @@ func parseFlags(args []string, out io.Writer) (address string, options opencxtes
 	if options.BasePath != "" && (!strings.HasPrefix(options.BasePath, "/") || strings.HasSuffix(options.BasePath, "/")) {
 		return "", options, steer, fmt.Errorf("--base-path: %q must start with a slash and not end with one", options.BasePath)
 	}
+	if plain := (&url.URL{Path: options.BasePath}).EscapedPath(); plain != options.BasePath || strings.HasPrefix(plain+"/", "/_sim/") {
+		return "", options, steer, fmt.Errorf("--base-path: %q must need no escaping and not be below /_sim, which steers the simulator", options.BasePath)
+	}
 	if options.MinLatency < 0 {
 		return "", options, steer, fmt.Errorf("--latency: %s is negative", options.MinLatency)
 	}
 	options.Limit, options.Window = limit.Requests, limit.Window
 	options.Keys, options.Contacts = list(*keys), list(*contacts)
+	// An empty list accepts any token, which nobody means who wrote a comma.
+	if *keys != "" && len(options.Keys) == 0 {
+		return "", options, steer, fmt.Errorf("--keys: %q names no token", *keys)
+	}
+	if *contacts != "" && len(options.Contacts) == 0 {
+		return "", options, steer, fmt.Errorf("--contacts: %q names no ID", *contacts)
+	}
 	return address, options, steer, steer.check()
 }
 
-// list splits at commas; "" is an empty list.
+// list splits at commas and spaces; "" is an empty list.
 func list(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }

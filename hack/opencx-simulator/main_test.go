@@ -7,30 +7,39 @@ import (
 	"flag"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
+	"time"
 )
 
 // serve runs a simulator and returns its address.
 func serve(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	reader, writer := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, append([]string{"--listen=127.0.0.1:0"}, args...), writer) }()
+	address, ended := begin(ctx, t, args...)
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	return address
+}
+
+// begin runs a simulator until ctx ends.
+func begin(ctx context.Context, t *testing.T, args ...string) (address string, ended <-chan error) {
+	t.Helper()
+	reader, writer := io.Pipe()
+	end := make(chan error, 1)
+	go func() { end <- run(ctx, append([]string{"--listen=127.0.0.1:0"}, args...), writer) }()
 	line := make([]byte, 256)
 	n, err := reader.Read(line)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, address, _ := strings.Cut(strings.TrimSpace(string(line[:n])), "http://")
-	return "http://" + address
+	_, address, _ = strings.Cut(strings.TrimSpace(string(line[:n])), "http://")
+	return "http://" + address, end
 }
 
 func patch(t *testing.T, address, id string) int {
@@ -82,6 +91,10 @@ func TestABadFlagIsRefusedInOneSentence(t *testing.T) {
 	for args, want := range map[string]string{
 		"--limit=0/1m":            "before the slash",
 		"--base-path=gateway":     "must start with a slash",
+		"--base-path=/_sim/v1":    "below /_sim",
+		"--base-path=/a?b":        "no escaping",
+		"--keys=,":                "names no token",
+		"--contacts=,":            "names no ID",
 		"--latency=-1s":           "is negative",
 		"--listen=nowhere":        "--listen",
 		"--clear":                 "say which with --at",
@@ -95,6 +108,38 @@ func TestABadFlagIsRefusedInOneSentence(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error = %v, want one sentence with %q", args, err, want)
 		}
+	}
+}
+
+func TestAHangingRequestDoesNotKeepItFromStopping(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	address, ended := begin(ctx, t)
+	if err := run(t.Context(), []string{"--at=" + address, `--inject={"next":1,"break":"hang"}`}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	hung := make(chan error, 1)
+	wrote := make(chan struct{})
+	go func() {
+		trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(wrote) }}
+		request, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodPatch, address+"/contacts/jane", nil)
+		if err == nil {
+			_, err = http.DefaultClient.Do(request)
+		}
+		hung <- err
+	}()
+	<-wrote
+	time.Sleep(50 * time.Millisecond) // until it hangs
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("error = %v", err)
+		}
+	case <-time.After(3 * time.Second):
+		t.Error("it still runs")
+	}
+	if err := <-hung; err == nil {
+		t.Error("the hanging request was answered")
 	}
 }
 

@@ -3,10 +3,15 @@ package opencxtest
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // controlPath is where people and scripts steer a running simulator. What
@@ -63,8 +68,8 @@ func (s *Server) addContacts(w http.ResponseWriter, r *http.Request) {
 	var input struct {
 		IDs []string `json:"ids"`
 	}
-	if err := readJSON(r, &input); err != nil || len(input.IDs) == 0 {
-		http.Error(w, `send {"ids": ["…"]} with at least one ID`, http.StatusBadRequest)
+	if err := readJSON(r, &input); err != nil || len(input.IDs) == 0 || slices.Contains(input.IDs, "") {
+		http.Error(w, `send {"ids": ["…"]} with at least one ID and none empty`, http.StatusBadRequest)
 		return
 	}
 	s.AddContacts(input.IDs...)
@@ -98,6 +103,9 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 	case err != nil || delay < 0 || delay > time.Hour:
 		http.Error(w, `"delay" must be a duration from 0s to 1h`, http.StatusBadRequest)
 		return
+	case !validHeaders(input.Headers):
+		http.Error(w, `"headers" must map header names to text without control characters`, http.StatusBadRequest)
+		return
 	}
 	answer := Answer{Status: input.Status, Header: map[string]string{}}
 	if input.Status >= 300 {
@@ -117,10 +125,33 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// headerName is a token of RFC 9110, section 5.6.2.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// validHeaders is there because net/http drops a bad name and rewrites a bad
+// value without a word.
+func validHeaders(headers map[string]string) bool {
+	for name, value := range headers {
+		if !headerName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
+			return false
+		}
+	}
+	return true
+}
+
+// readJSON takes a single value without unknown fields.
 func readJSON(r *http.Request, into any) error {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
+	if err := decoder.Decode(into); err == io.EOF {
+		return errors.New("there is no body")
+	} else if err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("there is more than one JSON value")
+	}
+	return nil
 }
 
 func writeJSON(w http.ResponseWriter, value any) {

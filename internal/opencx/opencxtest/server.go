@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -164,7 +165,8 @@ func maskValues(value any) any {
 }
 
 // Hold lets requests that arrive from now on wait, after they are in the
-// journal, until release is called.
+// journal and the window, until release is called. One whose client goes away
+// meanwhile is carried out, as a server would that has read it.
 func (s *Server) Hold() (release func()) {
 	held := make(chan struct{})
 	s.mu.Lock()
@@ -183,14 +185,14 @@ func (s *Server) Hold() (release func()) {
 // serveAPI notes the request, decides and answers.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	body, readErr := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	request, held := s.arrive(r, body)
+	request, held, refused := s.arrive(r, body)
 	if held != nil {
 		select {
 		case <-held:
 		case <-r.Context().Done():
 		}
 	}
-	answer := s.decide(request, r, readErr)
+	answer := s.decide(request, r, refused, readErr)
 	pause(r, answer.Delay+s.options.MinLatency)
 	s.mu.Lock()
 	request.Status, request.AnsweredAt = answer.Status, time.Now()
@@ -210,27 +212,31 @@ func pause(r *http.Request, d time.Duration) {
 	}
 }
 
-// arrive puts a request into the journal.
-func (s *Server) arrive(r *http.Request, body []byte) (request *Request, held <-chan struct{}) {
-	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+// arrive puts a request into the journal and the window. refused is how long
+// the limit keeps it out, 0 when it does not.
+func (s *Server) arrive(r *http.Request, body []byte) (request *Request, held <-chan struct{}, refused time.Duration) {
+	key, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !isBearer {
+		key = "" // a token without its scheme is none
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	request = &Request{
 		Time: time.Now(), Key: key, Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header.Clone(), Body: body,
 	}
 	s.journal = append(s.journal, request)
-	return request, s.held
+	return request, s.held, s.admit(request)
 }
 
 // decide finds the answer: the limit first, as at a gateway, then what was
 // injected, then what the API itself would say.
-func (s *Server) decide(request *Request, r *http.Request, readErr error) Answer {
+func (s *Server) decide(request *Request, r *http.Request, refused time.Duration, readErr error) Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if wait, ok := s.admit(request); !ok {
+	if refused > 0 {
 		answer := errorDTO(http.StatusTooManyRequests, "Rate limit exceeded")
 		if s.options.RetryAfter {
-			answer.Header["Retry-After"] = strconv.Itoa(int(math.Ceil(wait.Seconds())))
+			answer.Header["Retry-After"] = strconv.Itoa(int(math.Ceil(refused.Seconds())))
 		}
 		return answer
 	}
@@ -256,7 +262,7 @@ func (s *Server) update(id, contentType string, body []byte, readErr error) Answ
 	if readErr != nil {
 		return errorDTO(http.StatusRequestEntityTooLarge, "The body is too large")
 	}
-	if mediaType, _, _ := strings.Cut(contentType, ";"); strings.TrimSpace(mediaType) != "application/json" {
+	if mediaType, _, _ := mime.ParseMediaType(contentType); mediaType != "application/json" {
 		return errorDTO(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}
 	fields, err := parseUpdate(body)

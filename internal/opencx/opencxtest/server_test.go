@@ -15,7 +15,7 @@ import (
 
 // sent is a request to make; the zero value is one that is accepted.
 type sent struct {
-	method, path, key, contentType, body string
+	method, path, key, authorization, contentType, body string
 }
 
 func (s sent) request(base string) *http.Request {
@@ -29,7 +29,9 @@ func (s sent) request(base string) *http.Request {
 	if err != nil {
 		panic(err)
 	}
-	if s.key != "none" {
+	if s.authorization != "" {
+		r.Header.Set("Authorization", s.authorization)
+	} else if s.key != "none" {
 		r.Header.Set("Authorization", "Bearer "+or(s.key, "good"))
 	}
 	r.Header.Set("Content-Type", or(s.contentType, "application/json"))
@@ -68,9 +70,12 @@ func TestAnswers(t *testing.T) {
 		"unknown fields":              {sent{body: `{"contact":{"x":1,"http_action_overrides":{"y":2}},"z":3}`}, 200, ""},
 		"every field":                 {sent{body: `{"contact":{"email":"a@example.com","phone":"","name":"","custom_data":{"a":"b"},"http_action_overrides":{"query_params":{},"path_params":{},"body_params":{},"headers":{"a":"b"}}}}`}, 200, ""},
 		"a charset":                   {sent{contentType: "application/json; charset=utf-8"}, 200, ""},
+		"a content type in capitals":  {sent{contentType: "Application/JSON"}, 200, ""},
 		"an escaped ID":               {sent{path: "/contacts/j%61ne"}, 200, ""},
 		"no key":                      {sent{key: "none"}, 401, "Unauthorized"},
 		"a wrong key":                 {sent{key: "bad"}, 401, "Unauthorized"},
+		"a key without Bearer":        {sent{authorization: "good"}, 401, "Unauthorized"},
+		"a key of another scheme":     {sent{authorization: "Basic good"}, 401, "Unauthorized"},
 		"an unknown contact":          {sent{path: "/contacts/john"}, 404, "Contact not found"},
 		"another path":                {sent{path: "/keys"}, 404, "Cannot PATCH this path"},
 		"a deeper path":               {sent{path: "/contacts/jane/notes"}, 404, "Cannot PATCH this path"},
@@ -110,6 +115,58 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("journal = %+v, want one entry with status %d", journal, tt.status)
 			}
 		})
+	}
+}
+
+func TestEmails(t *testing.T) {
+	_, send := start(t, Options{Limit: -1})
+	for name, tt := range map[string]struct {
+		email  string
+		status int
+	}{
+		"an ordinary one":                        {"jane.doe@example.com", 200},
+		"every sign that may stand before the @": {"_'+-.a@example.com", 200},
+		"a single letter":                        {"a@b.cd", 200},
+		"several labels":                         {"a@b.c-d.e1.museum", 200},
+		"a label that ends in a hyphen":          {"a@b-.cd", 200},
+		"nothing":                                {"", 400},
+		"nothing before the @":                   {"@example.com", 400},
+		"a dot first":                            {".a@example.com", 400},
+		"a dot before the @":                     {"a.@example.com", 400},
+		"an apostrophe before the @":             {"a'@example.com", 400},
+		"two dots before the @":                  {"a..b@example.com", 400},
+		"two dots after the @":                   {"a@example..com", 400},
+		"no dot after the @":                     {"a@example", 400},
+		"a last label of one letter":             {"a@example.c", 400},
+		"a last label with a digit":              {"a@example.c0m", 400},
+		"a label that begins with a hyphen":      {"a@-b.cd", 400},
+		"two @":                                  {"a@b@example.com", 400},
+		"a space":                                {"a b@example.com", 400},
+		"a letter beyond ASCII":                  {"é@example.com", 400},
+		"a line break last":                      {"a@example.com\n", 400},
+		"two dots behind a line break":           {"a\n..b@example.com", 400},
+		"a line separator":                       {"a\u2028b@example.com", 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := json.Marshal(map[string]any{"contact": map[string]string{"email": tt.email}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status, _ := send(sent{body: string(body)}); status != tt.status {
+				t.Errorf("%q is answered %d, want %d", tt.email, status, tt.status)
+			}
+		})
+	}
+}
+
+func TestEveryTokenIsAcceptedWhenNoneIsNamed(t *testing.T) {
+	s := New(Options{AcceptAnyContact: true})
+	for authorization, want := range map[string]int{"Bearer any": 200, "Bearer ": 401, "any": 401} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, sent{authorization: authorization}.request(""))
+		if w.Code != want {
+			t.Errorf("%q is answered %d, want %d", authorization, w.Code, want)
+		}
 	}
 }
 
@@ -155,6 +212,26 @@ func TestTheLimitHoldsInEveryTrailingWindow(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		expect("a", 200, "")
 		expect("a", 429, "20")
+	})
+}
+
+func TestAHeldRequestCountsFromItsArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Limit: 1, Window: time.Minute, AcceptAnyContact: true})
+		release := s.Hold()
+		held := httptest.NewRecorder()
+		go s.ServeHTTP(held, sent{}.request(""))
+		time.Sleep(50 * time.Second)
+		release()
+		synctest.Wait()
+		for wait, want := range []int{429, 200} { // after 50 s and after 60 s
+			time.Sleep(time.Duration(wait) * 10 * time.Second)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, sent{}.request(""))
+			if held.Code != 200 || w.Code != want {
+				t.Errorf("held: %d, the next: %d, want 200 and %d", held.Code, w.Code, want)
+			}
+		}
 	})
 }
 
@@ -327,11 +404,25 @@ func TestControl(t *testing.T) {
 		"half an answer of none":   {`{"next":1,"break":"half"}`, "from 200 to 599"},
 		"an unknown field":         {`{"next":1,"status":500,"code":5}`, "unknown field"},
 		"no JSON":                  {`next=1`, "cannot be read"},
+		"no body":                  {" ", "there is no body"},
+		"something behind it":      {`{"next":1,"status":500}{}`, "more than one JSON value"},
+		"no name of a header":      {`{"next":1,"status":500,"headers":{"a b":"c"}}`, "header names"},
+		"two lines in a header":    {`{"next":1,"status":500,"headers":{"a":"b\nc"}}`, "control characters"},
 	} {
 		t.Run("refuses a fault with "+name, func(t *testing.T) {
 			_, send := start(t, Options{})
 			if status, body := send(sent{method: "POST", path: "/_sim/faults", body: tt.body}); status != 400 || !strings.Contains(body, tt.want) {
 				t.Errorf("answer = %d %s, want 400 and %q", status, body, tt.want)
+			}
+		})
+	}
+	for name, body := range map[string]string{
+		"no IDs": `{"ids":[]}`, "an empty ID": `{"ids":["jane",""]}`, "numbers": `{"ids":[1]}`, "an unknown field": `{"id":"john"}`,
+	} {
+		t.Run("refuses contacts with "+name, func(t *testing.T) {
+			_, send := start(t, Options{})
+			if status, answer := send(sent{method: "POST", path: "/_sim/contacts", body: body}); status != 400 || !strings.Contains(answer, "at least one ID") {
+				t.Errorf("answer = %d %s, want 400 and what to send", status, answer)
 			}
 		})
 	}

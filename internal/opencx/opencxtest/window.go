@@ -11,12 +11,12 @@ type window struct {
 
 // admit applies the limit: a request is refused when Limit others of its key
 // were admitted within the Window that ends with it. A refused one does not
-// count. wait is when the next one will be admitted.
-func (s *Server) admit(request *Request) (wait time.Duration, ok bool) {
+// count. wait is how long until one will be admitted, 0 when this one is.
+func (s *Server) admit(request *Request) (wait time.Duration) {
 	if s.options.Limit < 0 {
-		return 0, true
+		return 0
 	}
-	now := time.Now()
+	now := request.Time // so that the journal proves what the window saw
 	w := s.windows[request.Key]
 	if w == nil {
 		w = &window{}
@@ -24,12 +24,12 @@ func (s *Server) admit(request *Request) (wait time.Duration, ok bool) {
 	}
 	if len(w.admitted) < s.options.Limit {
 		w.admitted = append(w.admitted, now)
-		return 0, true
+		return 0
 	}
 	if wait := w.admitted[w.oldest].Add(s.options.Window).Sub(now); wait > 0 {
-		return wait, false
+		return wait
 	}
 	w.admitted[w.oldest] = now
 	w.oldest = (w.oldest + 1) % len(w.admitted)
-	return 0, true
+	return 0
 }
