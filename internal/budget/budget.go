@@ -64,10 +64,18 @@ func New(limit Limit, callTimeout time.Duration, wake func(Asker)) *Budget {
 	}
 }
 
-// Take returns a slot when ask may send now. Otherwise it returns nil and
-// roughly when its turn will come; the asker is then in the queue, where asking
-// again does not move it, and is woken once, when its turn has come.
-func (b *Budget) Take(ask Ask) (*Slot, time.Time) {
+// Turn says what an asker in the queue waits for.
+type Turn struct {
+	// At is roughly when its turn will come.
+	At time.Time
+	// Obstacle is why nobody may send now.
+	Obstacle Obstacle
+}
+
+// Take returns a slot when ask may send now. Otherwise it returns nil; the asker
+// is then in the queue, where asking again does not move it back, and is woken
+// when its turn has come, and when OpenCX begins or ceases to refuse the key.
+func (b *Budget) Take(ask Ask) (*Slot, Turn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -76,15 +84,21 @@ func (b *Budget) Take(ask Ask) (*Slot, time.Time) {
 	if b.places[ask.Asker] != acct {
 		b.leave(ask.Asker, now) // it asked with another key before
 	}
-	if acct.claim(ask.Asker) || acct.waiting.Len() == 0 && acct.available(now) > 0 {
+	b.places[ask.Asker] = acct
+	if _, woken := acct.turns[ask.Asker]; !woken {
+		acct.queue.add(ask.Asker, ask.Class)
+		b.serve(acct, now, ask.Asker)
+	}
+	if acct.claim(ask.Asker) {
 		delete(b.places, ask.Asker)
 		acct.inFlight++
-		return &Slot{budget: b, account: acct, taken: now}, time.Time{}
+		return &Slot{budget: b, account: acct, asker: ask.Asker, taken: now}, Turn{}
 	}
-	b.places[ask.Asker] = acct
-	acct.enqueue(ask)
-	b.serve(acct, now)
-	return nil, acct.lastTurn(now)
+	turn := Turn{At: acct.turnOf(ask.Asker, now)}
+	if now.Before(acct.gate.until) {
+		turn.Obstacle = acct.gate.obstacle
+	}
+	return nil, turn
 }
 
 // Withdraw takes back what an asker asked for: its place in the queue, or its
@@ -102,7 +116,7 @@ func (b *Budget) leave(asker Asker, now time.Time) {
 	}
 	delete(b.places, asker)
 	acct.remove(asker)
-	b.serve(acct, now)
+	b.serve(acct, now, Asker{})
 }
 
 func (b *Budget) account(key Key) *account {
@@ -114,12 +128,18 @@ func (b *Budget) account(key Key) *account {
 	return acct
 }
 
-// serve gives the free slots of an account to those who wait longest, and
-// arranges to be called again when that can next change. An account that
-// remembers nothing is forgotten.
-func (b *Budget) serve(acct *account, now time.Time) {
-	for acct.waiting.Len() > 0 && acct.available(now) > 0 {
-		b.wake(acct.reserveNext())
+// serve gives out the turns that can be given, and arranges to be called again
+// when that can next change. All who get one are woken but present, who asks at
+// this moment. An account that remembers nothing is forgotten.
+func (b *Budget) serve(acct *account, now time.Time, present Asker) {
+	for {
+		asker, ok := acct.grant(now)
+		if !ok {
+			break
+		}
+		if asker != present {
+			b.wake(asker)
+		}
 	}
 	if acct.timer != nil {
 		acct.timer.Stop()
@@ -129,10 +149,18 @@ func (b *Budget) serve(acct *account, now time.Time) {
 		acct.timer = time.AfterFunc(next.Sub(now), func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.serve(acct, time.Now())
+			b.serve(acct, time.Now(), Asker{})
 		})
 	} else if acct.idle(now) && b.accounts[acct.key] == acct {
 		delete(b.accounts, acct.key)
+	}
+}
+
+// wakeAll tells all who wait that they wait for another thing than before. They
+// keep their places.
+func (b *Budget) wakeAll(acct *account) {
+	for asker := range acct.queue.places {
+		b.wake(asker)
 	}
 }
 
@@ -141,38 +169,68 @@ func (b *Budget) serve(acct *account, now time.Time) {
 type Slot struct {
 	budget  *Budget
 	account *account
+	asker   Asker
 	taken   time.Time
 }
 
-// Answered reports that OpenCX answered, with anything but 429.
+// Answered reports that OpenCX dealt with the request: it accepted it, or found
+// fault with the request itself.
 func (s *Slot) Answered() {
 	s.end(func(acct *account, now time.Time) {
-		acct.use(now.Add(s.budget.limit.Window))
-		acct.answered(s.taken)
+		acct.use(now.Add(acct.limit.Window))
+		if acct.gate.succeeded(s.taken) {
+			s.budget.wakeAll(acct)
+		}
 	})
 }
 
-// NoAnswer reports that no answer came. The request may still arrive at OpenCX
-// until its call would have timed out.
+// Unauthorized reports that OpenCX refused the key. When it does so for several
+// askers, nobody sends with that key but one probe at a time, and all who wait
+// are woken, because what they wait for is now another thing.
+func (s *Slot) Unauthorized() {
+	s.end(func(acct *account, now time.Time) {
+		acct.use(now.Add(acct.limit.Window))
+		if acct.gate.met(Unauthorized, s.asker, s.taken, now) {
+			s.budget.wakeAll(acct)
+		}
+	})
+}
+
+// Failed reports that OpenCX answered, but failed to deal with the request. When
+// it does so for several askers and for nobody else it does not, only one probe
+// at a time is sent.
+func (s *Slot) Failed() {
+	s.end(func(acct *account, now time.Time) {
+		acct.use(now.Add(acct.limit.Window))
+		acct.gate.met(Unavailable, s.asker, s.taken, now)
+	})
+}
+
+// NoAnswer reports that no answer came, which is a failure like Failed. The
+// request may still arrive at OpenCX until its call would have timed out.
 func (s *Slot) NoAnswer() {
 	s.end(func(acct *account, now time.Time) {
 		latest := s.taken.Add(s.budget.callTimeout)
 		if latest.Before(now) {
 			latest = now
 		}
-		acct.use(latest.Add(s.budget.limit.Window))
+		acct.use(latest.Add(acct.limit.Window))
+		acct.gate.met(Unavailable, s.asker, s.taken, now)
 	})
 }
 
 // RateLimited reports a 429. The whole account is silent until the returned
 // time: for retryAfter when OpenCX gave one, otherwise for a time that doubles
 // with every further 429. After it one request probes whether OpenCX takes
-// requests again, before the others follow.
+// requests again, before the others follow, at a rate that leaves the others
+// who use the quota what they use.
 func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 	s.end(func(acct *account, now time.Time) {
-		acct.use(now.Add(s.budget.limit.Window))
-		acct.silence(s.taken, now, retryAfter)
-		until = acct.silentUntil
+		acct.prune(now)
+		acct.share.lower(acct.limit, len(acct.used)+acct.inFlight, now)
+		acct.use(now.Add(acct.limit.Window))
+		acct.gate.limited(s.taken, now, retryAfter)
+		until = acct.gate.until
 	})
 	return until
 }
@@ -186,5 +244,5 @@ func (s *Slot) end(record func(acct *account, now time.Time)) {
 	now := time.Now()
 	s.account.inFlight--
 	record(s.account, now)
-	s.budget.serve(s.account, now)
+	s.budget.serve(s.account, now, Asker{})
 }

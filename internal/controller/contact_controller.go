@@ -153,13 +153,18 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, key ope
 		slot.Unused()
 		return outcome{}, time.Time{}, fmt.Errorf("patching contact: %w", err)
 	}
-	switch answer, answered := errors.AsType[*opencx.APIError](err); {
+	answer, answered := errors.AsType[*opencx.APIError](err)
+	switch {
 	case o.effect == limited:
 		silentUntil = slot.RateLimited(answer.RetryAfter)
-	case err == nil || answered:
-		slot.Answered()
-	default:
+	case o.reason == v1alpha1.UnauthorizedReason:
+		slot.Unauthorized()
+	case o.effect == soft && answered:
+		slot.Failed()
+	case o.effect == soft:
 		slot.NoAnswer()
+	default:
+		slot.Answered()
 	}
 	return o, silentUntil, nil
 }

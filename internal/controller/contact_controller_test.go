@@ -458,6 +458,31 @@ var _ = Describe("The request budget", func() {
 		w.expectNoMore(6)
 	})
 
+	It("spends a handful of requests on a revoked key, says so everywhere, and goes on when the key works", func(ctx SpecContext) {
+		const contacts = 40
+		w := newWorld(ctx, budget.Limit{Requests: 100, Window: 2 * time.Second})
+		w.simulator.SetKeys("another")
+		for i := range contacts {
+			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{}`)
+		}
+		for i := range contacts {
+			w.expectSummary(ctx, fmt.Sprintf("contact-%02d", i), "1/1 Ready=False:Unauthorized Stalled=True:Unauthorized")
+		}
+		Expect(len(w.journal())).To(BeNumerically("<=", 5))
+		refused := len(w.journal()) // these have a backoff of their own, of a minute
+		w.simulator.SetKeys(w.key)
+		accepted := func() (n int) {
+			for _, line := range w.journal() {
+				if strings.HasPrefix(line, "200 ") {
+					n++
+				}
+			}
+			return n
+		}
+		Eventually(accepted, 30*time.Second).Should(BeNumerically(">=", contacts-refused-1))
+		Expect(len(w.journal())).To(BeNumerically("<=", contacts+refused+1))
+	})
+
 	It("sends what is declared when the turn comes, and nothing for what was taken back", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 1, Window: 2 * time.Second})
 		w.declare(ctx, "a", `{"name":"1"}`)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
 )
 
 const (
@@ -111,22 +112,29 @@ func suspended(contact *v1alpha1.OpenCXContact, unsent bool) assessment {
 	return assessment{status: status}
 }
 
-// waiting assesses a contact that waits for the budget, where its turn comes at
-// about turn. It will be woken, so nothing is scheduled, and it says so once.
-func waiting(contact *v1alpha1.OpenCXContact, unsent bool, turn, now time.Time) assessment {
+// waiting assesses a contact that waits in the budget's queue. It will be woken,
+// so nothing is scheduled, and it says what it waits for once.
+func waiting(contact *v1alpha1.OpenCXContact, unsent bool, turn budget.Turn, now time.Time) assessment {
 	status := *contact.Status.DeepCopy()
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	observed := status.ObservedGeneration == contact.Generation
+	saysRefused := ready != nil && ready.Reason == v1alpha1.UnauthorizedReason
+	failed := ready != nil && ready.Status == metav1.ConditionFalse && status.ObservedGeneration == contact.Generation
 	switch {
-	case turn.Sub(now) <= longWait:
+	case turn.Obstacle == budget.Unauthorized && unsent:
+		if !saysRefused || !failed {
+			status.ObservedGeneration = contact.Generation
+			markStalled(&status, v1alpha1.UnauthorizedReason,
+				"OpenCX refuses the API key, which other contacts use too; it is tried again from time to time. Check the API key, its contacts:write scope and the OpenCX subscription")
+		}
+	case turn.At.Sub(now) <= longWait:
 	case ready != nil && ready.Reason == v1alpha1.WaitingReason:
-	case ready != nil && ready.Status == metav1.ConditionFalse && observed:
+	case failed && !saysRefused:
 		// The failure that is about to be retried says more than the wait.
 	case !unsent && isReady(&status):
 		markSynced(&status, "OpenCX has accepted the contact; sending it again waits for its turn in the request budget")
 	default:
 		markReconciling(&status, metav1.ConditionUnknown, v1alpha1.WaitingReason,
-			fmt.Sprintf("The change waits for its turn in the request budget, at about %s", turn.UTC().Truncate(time.Second).Format(time.RFC3339)))
+			fmt.Sprintf("The change waits for its turn in the request budget, at about %s", turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
 	}
 	return assessment{status: status}
 }

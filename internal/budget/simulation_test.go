@@ -1,0 +1,397 @@
+package budget
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// simulation is an OpenCX that counts arrivals in a trailing window, and askers
+// that want one request each accepted, over a network that delays each request
+// and each answer. It runs in the fake time of a synctest bubble.
+type simulation struct {
+	t      *testing.T
+	limit  Limit
+	budget *Budget
+	delay  time.Duration        // of a request and of an answer, at the most
+	answer func(Asker) Obstacle // what OpenCX says, besides 429
+
+	mu       sync.Mutex
+	random   *rand.Rand
+	asked    map[Asker]Ask
+	askedAt  map[Asker]time.Time
+	accepted map[Asker]time.Time
+	busy     map[Asker]bool // is being attempted
+	again    map[Asker]bool // and was woken meanwhile
+	arrivals []time.Time    // admitted, ours and those of others
+	ours     []time.Time    // when a request of ours arrived
+	refused  []time.Time    // when a request of ours was answered 429
+	requests sync.WaitGroup
+}
+
+func simulate(t *testing.T, limit Limit, seed uint64, test func(s *simulation)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &simulation{
+			t: t, limit: limit, delay: 20 * time.Millisecond,
+			answer:  func(Asker) Obstacle { return None },
+			random:  rand.New(rand.NewPCG(seed, 0)),
+			asked:   map[Asker]Ask{},
+			askedAt: map[Asker]time.Time{}, accepted: map[Asker]time.Time{}, busy: map[Asker]bool{}, again: map[Asker]bool{},
+		}
+		s.budget = New(limit, callTimeout, func(a Asker) { s.requests.Go(func() { s.attempt(a) }) })
+		test(s)
+		s.requests.Wait()
+	})
+}
+
+// upTo is a random duration up to d.
+func (s *simulation) upTo(d time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(s.random.Int64N(int64(d) + 1))
+}
+
+// count is how many askers have been accepted.
+func (s *simulation) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.accepted)
+}
+
+// ask wishes for a request, as often as is needed until it is accepted.
+func (s *simulation) ask(class Class, namespace, name string) Asker {
+	a := Asker{namespace, name}
+	s.mu.Lock()
+	s.asked[a] = Ask{Key: keyA, Asker: a, Class: class}
+	s.askedAt[a] = time.Now()
+	s.mu.Unlock()
+	s.requests.Go(func() { s.attempt(a) })
+	return a
+}
+
+func (s *simulation) attempt(a Asker) {
+	s.mu.Lock()
+	ask, wanted := s.asked[a]
+	if s.busy[a] { // as with a controller, which works on one object once at a time
+		s.again[a] = true
+		s.mu.Unlock()
+		return
+	}
+	s.busy[a] = true
+	defer func() {
+		s.mu.Lock()
+		again := s.again[a]
+		delete(s.busy, a)
+		delete(s.again, a)
+		s.mu.Unlock()
+		if again {
+			s.attempt(a)
+		}
+	}()
+	s.mu.Unlock()
+	if !wanted {
+		s.budget.Withdraw(a)
+		return
+	}
+	slot, _ := s.budget.Take(ask)
+	if slot == nil {
+		return
+	}
+	time.Sleep(s.upTo(s.delay))
+	admitted := s.arrive()
+	time.Sleep(s.upTo(s.delay))
+	obstacle := RateLimited
+	if admitted {
+		s.mu.Lock()
+		obstacle = s.answer(a)
+		s.mu.Unlock()
+	}
+	switch obstacle {
+	case RateLimited:
+		slot.RateLimited(0)
+	case Unauthorized:
+		slot.Unauthorized()
+	case Unavailable:
+		slot.Failed()
+	case None:
+		slot.Answered()
+		s.mu.Lock()
+		s.accepted[a] = time.Now()
+		delete(s.asked, a)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Lock()
+	s.again[a] = true
+	s.mu.Unlock()
+}
+
+// arrive is OpenCX's gateway, for a request of ours.
+func (s *simulation) arrive() (admitted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ours = append(s.ours, time.Now())
+	if s.admit() {
+		return true
+	}
+	s.refused = append(s.refused, time.Now())
+	return false
+}
+
+// others is a request of somebody else who uses the same quota.
+func (s *simulation) others() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.admit()
+}
+
+func (s *simulation) admit() bool {
+	now := time.Now()
+	if n := len(s.arrivals); n >= s.limit.Requests && now.Sub(s.arrivals[n-s.limit.Requests]) < s.limit.Window {
+		return false
+	}
+	s.arrivals = append(s.arrivals, now)
+	return true
+}
+
+// waits returns, in order of length, how long those of a namespace waited.
+func (s *simulation) waits(namespace string) []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var waits []time.Duration
+	for a, at := range s.accepted {
+		if a.Namespace == namespace {
+			waits = append(waits, at.Sub(s.askedAt[a]))
+		}
+	}
+	slices.Sort(waits)
+	return waits
+}
+
+// acceptedAll asserts that n askers were accepted, with one request each.
+func (s *simulation) acceptedAll(n int) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.accepted) != n || len(s.refused) != 0 || len(s.ours) != n {
+		s.t.Errorf("%d of %d accepted with %d requests, %d of them refused", len(s.accepted), n, len(s.ours), len(s.refused))
+	}
+}
+
+var perMinute = Limit{Requests: 100, Window: time.Minute}
+
+func TestASmallBatchGoesOutAtOnce(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		for i := range 90 {
+			s.ask(Sync, "shop", fmt.Sprint(i))
+		}
+		time.Sleep(3 * time.Second)
+		s.acceptedAll(90)
+	})
+}
+
+func TestADrainIsAsFastAsTheLimitLetsItBe(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		start := time.Now()
+		for i := range 1000 {
+			s.ask(Sync, "shop", fmt.Sprint(i))
+			time.Sleep(10 * time.Millisecond)
+		}
+		s.requests.Wait()
+		for time.Since(start) < 20*time.Minute && s.count() < 1000 {
+			time.Sleep(time.Second)
+		}
+		s.acceptedAll(1000)
+		bound := 9 * time.Minute
+		if took := time.Since(start); took > bound*115/100 {
+			t.Errorf("the drain took %s, want at most 1.15 × %s", took, bound)
+		}
+	})
+}
+
+func TestEditsOvertakeADrain(t *testing.T) {
+	for name, bulk := range map[string]Class{"of first syncs": Sync, "of edits": Edit, "of resyncs": Resync} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, perMinute, 1, func(s *simulation) {
+				for i := range 1000 {
+					s.ask(bulk, "bulk", fmt.Sprint(i))
+				}
+				for i := range 60 {
+					time.Sleep(s.upTo(16 * time.Second))
+					s.ask(Edit, "shop", fmt.Sprint(i))
+				}
+				time.Sleep(20 * time.Minute)
+				s.acceptedAll(1060)
+				waits := s.waits("shop")
+				if p95, worst := waits[len(waits)*95/100], waits[len(waits)-1]; p95 > 2100*time.Millisecond || worst > 10*time.Second {
+					t.Errorf("edits waited: p95 %s, worst %s, want at most 2.1s and 10s", p95, worst)
+				}
+			})
+		})
+	}
+}
+
+func TestNobodyStarves(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		resync := s.ask(Resync, "shop", "resync")
+		for i := range 100 {
+			s.ask(Sync, "other", fmt.Sprintf("first-%d", i))
+		}
+		time.Sleep(time.Second)
+		late := s.ask(Resync, "shop", "late")
+		for i := range 3000 { // more edits than the limit lets through
+			s.ask(Edit, fmt.Sprintf("ns-%d", i%30), fmt.Sprint(i))
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, a := range []Asker{resync, late} {
+			if _, ok := s.accepted[a]; !ok {
+				t.Errorf("%s was not served in five minutes", a.Name)
+			}
+		}
+	})
+}
+
+func TestSomebodyElseTakesHalfOfTheQuota(t *testing.T) {
+	for seed := range uint64(5) {
+		simulate(t, perMinute, seed, func(s *simulation) {
+			const windows, settled = 20, 3
+			start := time.Now()
+			for i := range 2000 {
+				s.ask(Sync, "shop", fmt.Sprint(i))
+			}
+			for i := 0; time.Since(start) < windows*time.Minute; i++ {
+				s.others()
+				time.Sleep(1200 * time.Millisecond)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			count := func(times []time.Time) (n int) {
+				for _, at := range times {
+					if at.Sub(start) > settled*time.Minute {
+						n++
+					}
+				}
+				return n
+			}
+			ours, refused := count(s.ours), count(s.refused)
+			left := (windows - settled) * 50
+			if refused*50 > ours || (ours-refused)*100 < left*85 {
+				t.Errorf("seed %d: %d requests of which %d refused, want under 2 %%; %d were left, want 85 %% of them used", seed, ours, refused, left)
+			}
+			for a := range s.asked { // let the simulation end
+				delete(s.asked, a)
+			}
+		})
+	}
+}
+
+func TestAShareThatIsLeftByOthersIsTakenAgain(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		for i := range 5000 {
+			s.ask(Sync, "shop", fmt.Sprint(i))
+		}
+		for range 5 * 50 {
+			s.others()
+			time.Sleep(1200 * time.Millisecond)
+		}
+		time.Sleep(20 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		before := len(s.ours)
+		s.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		s.mu.Lock()
+		if got := len(s.ours) - before; got < 490 {
+			t.Errorf("%d requests in five minutes, want nearly 500", got)
+		}
+		for a := range s.asked {
+			delete(s.asked, a)
+		}
+	})
+}
+
+func TestARevokedKeyCostsAHandfulOfRequests(t *testing.T) {
+	for name, obstacle := range map[string]Obstacle{"revoked": Unauthorized, "down": Unavailable} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, perMinute, 1, func(s *simulation) {
+				s.answer = func(Asker) Obstacle { return obstacle }
+				for i := range 1000 {
+					s.ask(Sync, "shop", fmt.Sprint(i))
+				}
+				time.Sleep(10 * time.Minute)
+				s.mu.Lock()
+				if len(s.ours) > 10 {
+					t.Errorf("%d requests in ten windows, want at most 10", len(s.ours))
+				}
+				s.answer = func(Asker) Obstacle { return None }
+				s.mu.Unlock()
+				time.Sleep(40 * time.Minute)
+				s.mu.Lock()
+				if len(s.accepted) != 1000 {
+					t.Errorf("%d of 1000 accepted after it passed", len(s.accepted))
+				}
+				s.mu.Unlock()
+			})
+		})
+	}
+}
+
+func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		failures := 0
+		s.answer = func(a Asker) Obstacle {
+			if a.Name == "poison" && failures < 20 {
+				failures++
+				return Unavailable
+			}
+			return None
+		}
+		s.ask(Sync, "shop", "poison")
+		time.Sleep(30 * time.Second)
+		start := time.Now()
+		s.ask(Edit, "shop", "edit")
+		time.Sleep(time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if took := s.accepted[Asker{"shop", "edit"}].Sub(start); took < 0 || took > time.Second {
+			t.Errorf("an edit of another contact took %s", took)
+		}
+	})
+}
+
+// Askers of all classes and many namespaces come and go at random, over a slow
+// network. Whatever happens, OpenCX refuses nothing and nobody is forgotten.
+func TestNoWindowEverHoldsMoreThanTheLimit(t *testing.T) {
+	for seed := range uint64(30) {
+		limit := Limit{Requests: 1 + int(seed*seed)%120, Window: time.Minute}
+		simulate(t, limit, seed, func(s *simulation) {
+			s.delay = 4 * time.Second
+			n := 8 * limit.Requests
+			for i := range n {
+				a := s.ask(Class(s.upTo(time.Duration(numClasses-1))), fmt.Sprint(int(s.upTo(4))), fmt.Sprint(i))
+				if s.upTo(9) == 0 { // asks for nothing any more, or again
+					s.budget.Withdraw(a)
+					s.requests.Go(func() { s.attempt(a) })
+				}
+				time.Sleep(s.upTo(time.Minute / time.Duration(limit.Requests)))
+			}
+			time.Sleep(20 * time.Minute)
+			s.requests.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if len(s.accepted) != n || len(s.refused) != 0 || len(s.ours) != n {
+				t.Errorf("seed %d, limit %d: %d of %d accepted with %d requests, %d of them refused", seed, limit.Requests, len(s.accepted), n, len(s.ours), len(s.refused))
+			}
+			if len(s.asked) != 0 || len(s.budget.places) != 0 {
+				t.Errorf("seed %d: %d forgotten, %d places remain", seed, len(s.asked), len(s.budget.places))
+			}
+		})
+	}
+}
