@@ -5,41 +5,62 @@ import (
 	"time"
 )
 
-// account is what is known of one key. The budget's lock guards it.
+// account is what is known of one organization's quota: the requests of one key,
+// or of the keys that were said to belong together. The budget's lock guards it.
 type account struct {
-	key   Key
-	limit Limit
+	key        Key
+	credential string // names it in metrics
+	limit      Limit
 
-	used     []time.Time        // when each ended request's slot is free again, ascending
-	inFlight int                // slots taken whose request has not ended
-	turns    map[Asker]struct{} // askers that were woken and have not come yet
-	queue    *queue
-	edits    []edit         // that had a slot in the trailing window, the oldest first
-	editsOf  map[string]int // how many of them each namespace made
+	used      []time.Time     // when each ended request's slot is free again, ascending
+	inFlight  int             // slots taken whose request has not ended
+	turns     map[Asker]Class // askers that were woken and have not come yet
+	queue     *queue
+	edits     []edit         // that had a slot in the trailing window, the oldest first
+	editsOf   map[string]int // how many of them each namespace made
+	overtakes int            // how many of them overtook
+
+	reserves bool // slots are reserved in a place that survives a restart
+	credit   int  // slots that are reserved and not taken
 
 	share share
 	gate  gate
+	lanes map[Key]*lane
 	pace  time.Time // before this, no slot for the backlog
 
 	timer *time.Timer // fires at nextChange
 }
 
-// edit is a slot that went to an edit.
+// edit is a turn that went to an edit.
 type edit struct {
 	at        time.Time
 	namespace string
+	overtook  bool // others that wait
 }
 
-func newAccount(key Key, limit Limit) *account {
+func newAccount(key Key, credential string, limit Limit, reserves bool) *account {
 	return &account{
-		key:     key,
-		limit:   limit,
-		turns:   map[Asker]struct{}{},
-		queue:   newQueue(),
-		editsOf: map[string]int{},
-		share:   share{requests: limit.Requests},
-		gate:    gate{window: limit.Window},
+		key:        key,
+		credential: credential,
+		limit:      limit,
+		turns:      map[Asker]Class{},
+		queue:      newQueue(),
+		editsOf:    map[string]int{},
+		reserves:   reserves,
+		share:      share{requests: limit.Requests},
+		gate:       gate{window: limit.Window},
+		lanes:      map[Key]*lane{},
 	}
+}
+
+// lane returns the lane of a key, which is new when the key is.
+func (a *account) lane(key Key, credential string) *lane {
+	l := a.lanes[key]
+	if l == nil {
+		l = &lane{account: a, key: key, credential: credential, gate: gate{window: a.limit.Window}, parked: newQueue()}
+		a.lanes[key] = l
+	}
+	return l
 }
 
 // prune forgets the slots that are free again.
@@ -55,6 +76,9 @@ func (a *account) prune(now time.Time) {
 		namespace := a.edits[0].namespace
 		if a.editsOf[namespace]--; a.editsOf[namespace] == 0 {
 			delete(a.editsOf, namespace)
+		}
+		if a.edits[0].overtook {
+			a.overtakes--
 		}
 		a.edits = a.edits[1:]
 	}
@@ -73,59 +97,81 @@ func (a *account) free(now time.Time) int {
 	return max(0, a.share.requests-len(a.used)-a.inFlight-len(a.turns))
 }
 
-// open says whether the gate lets one more request through.
-func (a *account) open(now time.Time) bool { return a.inFlight+len(a.turns) < a.gate.admits(now) }
+// open says whether one more request may go, as far as the gate is concerned
+// and what is reserved.
+func (a *account) open(now time.Time) bool {
+	return a.inFlight+len(a.turns) < a.gate.admits(now) && (!a.reserves || len(a.turns) < a.credit)
+}
 
-// reserve is how many slots of an empty window a burst leaves for edits.
-func (a *account) reserve() int { return a.share.requests / 10 }
+// spare is how many slots of an empty window a burst leaves for edits.
+func (a *account) spare() int { return a.share.requests / 10 }
 
 // grant gives the next who waits its turn, if one can be given now. What fits
 // goes out at once. A backlog is paced, and edits overtake it, unless they are a
-// backlog themselves: more in a window than the reserve of one namespace.
+// backlog themselves: more in a window from one namespace than is spared.
 func (a *account) grant(now time.Time) (asker Asker, ok bool) {
 	free := a.free(now)
 	if a.queue.len() == 0 || free == 0 || !a.open(now) {
 		return Asker{}, false
 	}
-	isEdit := true
-	asker, ok = a.queue.nextEdit(func(namespace string) bool { return a.editsOf[namespace] < a.reserve() })
+	class := Edit
+	asker, overtook := a.queue.nextEdit(func(namespace string) bool { return a.editsOf[namespace] < a.spare() })
 	switch {
-	case ok:
-	case a.queue.len() <= free-a.reserve():
-		asker, isEdit = a.queue.next()
+	case overtook:
+		a.overtakes++
+	case a.queue.len() <= free-a.spare():
+		asker, class = a.queue.next()
 	case now.Before(a.nextPaced(free)):
 		return Asker{}, false
 	default:
 		// On schedule, so that small delays do not add up, but without catching
 		// up on what was not used.
-		interval := a.limit.Window / time.Duration(a.share.requests)
+		interval := a.interval(free, now)
 		if a.pace = a.pace.Add(interval); a.pace.Before(now) {
 			a.pace = now.Add(interval)
 		}
-		asker, isEdit = a.queue.next()
+		asker, class = a.queue.next()
 	}
-	if isEdit {
-		a.edits = append(a.edits, edit{now, asker.Namespace})
+	if class == Edit {
+		a.edits = append(a.edits, edit{now, asker.Namespace, overtook})
 		a.editsOf[asker.Namespace]++
 	}
-	a.turns[asker] = struct{}{}
+	a.turns[asker] = class
 	return asker, true
+}
+
+// interval is how long after one slot for the backlog the next one follows: a
+// share of the window, or longer when as many edits as overtook the backlog in the
+// last window would find no slot in the next. It evens out, so that slots become
+// free one by one and not all at one time of the window.
+func (a *account) interval(free int, now time.Time) time.Duration {
+	interval := a.limit.Window / time.Duration(a.share.requests)
+	expected := min(a.overtakes, a.share.requests/2)
+	if expected == 0 {
+		return interval
+	}
+	for i := 0; i < len(a.used); i += 1 + len(a.used)/100 {
+		left := a.used[i].Sub(now)
+		slots := float64(free+i) - float64(expected)*left.Seconds()/a.limit.Window.Seconds()
+		interval = max(interval, time.Duration(float64(left)/max(1, slots)))
+	}
+	return interval
 }
 
 // nextPaced is from when the backlog may have one of the free slots: one share
 // of the window after the last, and not while that would leave an edit without
-// a slot. Edits are expected at a rate of reserve in a window; with the slots
+// a slot. Edits are expected at a rate of spare in a window; with the slots
 // that are left and those that become free, each must find one.
 func (a *account) nextPaced(free int) time.Time {
 	at := a.pace
-	reserve := a.reserve()
-	if reserve == 0 {
+	spare := a.spare()
+	if spare == 0 {
 		return at
 	}
-	between := a.limit.Window / time.Duration(reserve)
+	between := a.limit.Window / time.Duration(spare)
 	for i, until := range a.used {
 		left := free + i
-		if left >= reserve {
+		if left >= spare {
 			break
 		}
 		if covered := until.Add(-between * time.Duration(left)); covered.After(at) {
@@ -135,22 +181,32 @@ func (a *account) nextPaced(free int) time.Time {
 	return at
 }
 
-// claim uses up the turn of an asker that was woken, if it was.
-func (a *account) claim(asker Asker) bool {
-	_, ok := a.turns[asker]
+// claim turns the asker's turn into a slot.
+func (a *account) claim(asker Asker) {
 	delete(a.turns, asker)
-	return ok
+	a.inFlight++
+	if a.reserves {
+		a.credit--
+	}
 }
 
-// remove forgets the asker's place or turn.
-func (a *account) remove(asker Asker) {
-	a.queue.remove(asker)
-	delete(a.turns, asker)
+// takeBackTurns sends those who were woken and have not come yet back to the
+// queue, because the gate has been shut meanwhile.
+func (a *account) takeBackTurns() {
+	for asker, class := range a.turns {
+		a.queue.add(asker, class)
+	}
+	clear(a.turns)
 }
 
-// turnOf estimates when an asker in the queue will be served.
-func (a *account) turnOf(asker Asker, now time.Time) time.Time {
-	ahead := a.queue.ahead(asker) + a.inFlight + len(a.turns)
+// turnOf estimates when an asker of lane l that waits will be served.
+func (a *account) turnOf(asker Asker, l *lane, now time.Time) time.Time {
+	ahead := a.inFlight + len(a.turns)
+	if _, queued := a.queue.places[asker]; queued {
+		ahead += a.queue.ahead(asker)
+	} else {
+		ahead += a.queue.len() + l.parked.ahead(asker)
+	}
 	at := now
 	if behind := ahead - (a.share.requests - len(a.used)); behind >= 0 {
 		// Every slot comes round once a window.
@@ -162,44 +218,89 @@ func (a *account) turnOf(asker Asker, now time.Time) time.Time {
 	} else if paced := a.nextPaced(max(1, a.free(now))); paced.After(now) {
 		at = paced
 	}
-	if at.Before(a.gate.until) {
-		return a.gate.until
+	for _, until := range []time.Time{a.gate.until, l.gate.until} {
+		if at.Before(until) {
+			at = until
+		}
 	}
 	return at
 }
 
 // nextChange is when something can next change without anybody's doing: a slot
-// becomes free for those who wait, or the account becomes idle. Zero is never.
+// becomes free for those who wait, a gate may be probed, or there is less to
+// remember. Zero is never.
 func (a *account) nextChange(now time.Time) time.Time {
+	next := a.nextGrant(now)
+	for _, l := range a.lanes {
+		if l.parked.len() > 0 && now.Before(l.gate.until) && (next.IsZero() || l.gate.until.Before(next)) {
+			next = l.gate.until
+		}
+	}
+	if !next.IsZero() || a.queue.len() > 0 {
+		return next
+	}
+	// Nobody waits.
+	next = a.forget()
+	if n := len(a.used); n > 0 && a.used[n-1].After(next) {
+		next = a.used[n-1]
+	}
+	if !next.After(now) {
+		return time.Time{}
+	}
+	return next
+}
+
+// nextGrant is when the first in the queue can have its turn, as far as that
+// depends on time alone.
+func (a *account) nextGrant(now time.Time) time.Time {
 	free := a.free(now)
 	switch {
+	case a.queue.len() == 0:
+		return time.Time{}
 	case now.Before(a.gate.until):
 		return a.gate.until
-	case a.queue.len() > 0 && !a.open(now):
-		return time.Time{} // when a request ends
-	case a.queue.len() > 0 && free > 0:
+	case !a.open(now):
+		return time.Time{} // when a request ends, or more is reserved
+	case free > 0:
 		return a.nextPaced(free)
-	case a.queue.len() > 0 && len(a.used) > 0:
-		return a.used[0]
 	case len(a.used) > 0:
-		return a.used[len(a.used)-1]
-	case now.Before(a.forget()):
-		return a.forget()
+		return a.used[0]
 	}
 	return time.Time{}
 }
 
 // forget is until when an account is remembered although nobody asks: what was
-// learnt of others who use the quota, or of a failing OpenCX, holds a while.
+// learnt of others who use the quota, of a failing OpenCX or of a key that is
+// refused holds a while.
 func (a *account) forget() time.Time {
-	if until := a.gate.until.Add(a.limit.Window); until.After(a.share.raiseAt) {
-		return until
+	until := a.share.raiseAt
+	note := func(g *gate) {
+		if g.obstacle != None && g.until.Add(a.limit.Window).After(until) {
+			until = g.until.Add(a.limit.Window)
+		}
 	}
-	return a.share.raiseAt
+	note(&a.gate)
+	for _, l := range a.lanes {
+		note(&l.gate)
+	}
+	return until
 }
 
 // idle says that nothing would be lost if the account were forgotten.
 func (a *account) idle(now time.Time) bool {
 	a.prune(now)
-	return a.inFlight+len(a.turns)+len(a.used)+a.queue.len() == 0 && !now.Before(a.forget())
+	active := a.inFlight + len(a.used)
+	for _, l := range a.lanes {
+		active += l.active + l.parked.len()
+	}
+	return active == 0 && !now.Before(a.forget())
+}
+
+// forgetLanes forgets the keys that nobody uses any more, as after a rotation.
+func (a *account) forgetLanes(now time.Time) {
+	for key, l := range a.lanes {
+		if l.active+l.parked.len() == 0 && (l.gate.obstacle == None || !now.Before(l.gate.until.Add(a.limit.Window))) {
+			delete(a.lanes, key)
+		}
+	}
 }

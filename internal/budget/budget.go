@@ -34,33 +34,52 @@ type Asker struct{ Namespace, Name string }
 
 // Ask is a wish to send one request.
 type Ask struct {
-	Key   Key
-	Asker Asker
-	Class Class
+	// Key is the API key that the request would carry.
+	Key Key
+	// Group joins keys that share one quota; zero for a key that has its own.
+	Group Key
+	// Credential names the key in metrics.
+	Credential string
+	Asker      Asker
+	Class      Class
+}
+
+// Options are the settings of a Budget.
+type Options struct {
+	// Limit is what each key, or group of keys, may use.
+	Limit Limit
+	// CallTimeout is the longest time in which a request that got no answer may
+	// still reach OpenCX.
+	CallTimeout time.Duration
+	// Wake is called when the turn of an asker that Take sent waiting has come.
+	// It must neither block nor call the budget, and the asker then either takes
+	// its slot or withdraws.
+	Wake func(Asker)
+	// Save makes the limit hold across restarts; nil does without.
+	Save SaveFunc
 }
 
 // Budget hands out slots. It is safe for concurrent use.
 type Budget struct {
-	limit       Limit
-	callTimeout time.Duration
-	wake        func(Asker)
+	options Options
 
 	mu       sync.Mutex
 	accounts map[Key]*account
-	places   map[Asker]*account // where an asker waits or has its turn
+	places   map[Asker]*lane // where an asker waits or has its turn
+
+	before       map[string][]time.Time // what earlier processes reserved, by reservationID
+	forgetBefore time.Time
+	saving       bool
+	saveFailures int
 }
 
-// New returns a budget of limit requests per key. callTimeout is the longest
-// time in which a request that got no answer may still reach OpenCX. wake is
-// called when the turn of an asker that Take sent waiting has come; it must
-// neither block nor call the budget, and the asker then either takes its slot or withdraws.
-func New(limit Limit, callTimeout time.Duration, wake func(Asker)) *Budget {
+// New returns a budget that nobody has used yet.
+func New(options Options) *Budget {
 	return &Budget{
-		limit:       limit,
-		callTimeout: callTimeout,
-		wake:        wake,
-		accounts:    map[Key]*account{},
-		places:      map[Asker]*account{},
+		options:  options,
+		accounts: map[Key]*account{},
+		places:   map[Asker]*lane{},
+		before:   map[string][]time.Time{},
 	}
 }
 
@@ -80,23 +99,28 @@ func (b *Budget) Take(ask Ask) (*Slot, Turn) {
 	defer b.mu.Unlock()
 	now := time.Now()
 
-	acct := b.account(ask.Key)
-	if b.places[ask.Asker] != acct {
+	acct := b.account(ask, now)
+	l := acct.lane(ask.Key, ask.Credential)
+	if b.places[ask.Asker] != l {
 		b.leave(ask.Asker, now) // it asked with another key before
 	}
-	b.places[ask.Asker] = acct
+	b.places[ask.Asker] = l
 	if _, woken := acct.turns[ask.Asker]; !woken {
-		acct.queue.add(ask.Asker, ask.Class)
+		l.add(ask.Asker, ask.Class, now)
 		b.serve(acct, now, ask.Asker)
 	}
-	if acct.claim(ask.Asker) {
+	if _, woken := acct.turns[ask.Asker]; woken {
+		acct.claim(ask.Asker)
 		delete(b.places, ask.Asker)
-		acct.inFlight++
-		return &Slot{budget: b, account: acct, asker: ask.Asker, taken: now}, Turn{}
+		b.reserve()
+		return &Slot{budget: b, lane: l, asker: ask.Asker, taken: now}, Turn{}
 	}
-	turn := Turn{At: acct.turnOf(ask.Asker, now)}
-	if now.Before(acct.gate.until) {
+	turn := Turn{At: acct.turnOf(ask.Asker, l, now)}
+	switch {
+	case now.Before(acct.gate.until):
 		turn.Obstacle = acct.gate.obstacle
+	case l.gate.obstacle != None:
+		turn.Obstacle = l.gate.obstacle
 	}
 	return nil, turn
 }
@@ -110,20 +134,25 @@ func (b *Budget) Withdraw(asker Asker) {
 }
 
 func (b *Budget) leave(asker Asker, now time.Time) {
-	acct := b.places[asker]
-	if acct == nil {
+	l := b.places[asker]
+	if l == nil {
 		return
 	}
 	delete(b.places, asker)
-	acct.remove(asker)
-	b.serve(acct, now, Asker{})
+	l.remove(asker)
+	b.serve(l.account, now, Asker{})
 }
 
-func (b *Budget) account(key Key) *account {
+func (b *Budget) account(ask Ask, now time.Time) *account {
+	key := ask.Group
+	if key == (Key{}) {
+		key = ask.Key
+	}
 	acct := b.accounts[key]
 	if acct == nil {
-		acct = newAccount(key, b.limit)
+		acct = newAccount(key, ask.Credential, b.options.Limit, b.options.Save != nil)
 		b.accounts[key] = acct
+		b.inherit(acct, now)
 	}
 	return acct
 }
@@ -132,15 +161,19 @@ func (b *Budget) account(key Key) *account {
 // when that can next change. All who get one are woken but present, who asks at
 // this moment. An account that remembers nothing is forgotten.
 func (b *Budget) serve(acct *account, now time.Time, present Asker) {
+	for _, l := range acct.lanes {
+		l.admit(now)
+	}
 	for {
 		asker, ok := acct.grant(now)
 		if !ok {
 			break
 		}
 		if asker != present {
-			b.wake(asker)
+			b.options.Wake(asker)
 		}
 	}
+	b.reserve()
 	if acct.timer != nil {
 		acct.timer.Stop()
 		acct.timer = nil
@@ -149,28 +182,32 @@ func (b *Budget) serve(acct *account, now time.Time, present Asker) {
 		acct.timer = time.AfterFunc(next.Sub(now), func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.serve(acct, time.Now(), Asker{})
+			now := time.Now()
+			acct.forgetLanes(now)
+			b.serve(acct, now, Asker{})
 		})
 	} else if acct.idle(now) && b.accounts[acct.key] == acct {
 		delete(b.accounts, acct.key)
 	}
 }
 
-// wakeAll tells all who wait that they wait for another thing than before. They
-// keep their places.
-func (b *Budget) wakeAll(acct *account) {
-	for asker := range acct.queue.places {
-		b.wake(asker)
+// wakeAll tells all who wait for a key that they wait for another thing than
+// before. They keep their places.
+func (b *Budget) wakeAll(l *lane) {
+	for asker, at := range b.places {
+		if at == l {
+			b.options.Wake(asker)
+		}
 	}
 }
 
 // Slot is the right to send one request. Exactly one of its methods must be
 // called when that request has ended.
 type Slot struct {
-	budget  *Budget
-	account *account
-	asker   Asker
-	taken   time.Time
+	budget *Budget
+	lane   *lane
+	asker  Asker
+	taken  time.Time
 }
 
 // Answered reports that OpenCX dealt with the request: it accepted it, or found
@@ -178,20 +215,23 @@ type Slot struct {
 func (s *Slot) Answered() {
 	s.end(func(acct *account, now time.Time) {
 		acct.use(now.Add(acct.limit.Window))
-		if acct.gate.succeeded(s.taken) {
-			s.budget.wakeAll(acct)
+		acct.gate.succeeded(s.taken)
+		if s.lane.gate.succeeded(s.taken) {
+			s.budget.wakeAll(s.lane)
 		}
 	})
 }
 
 // Unauthorized reports that OpenCX refused the key. When it does so for several
 // askers, nobody sends with that key but one probe at a time, and all who wait
-// are woken, because what they wait for is now another thing.
+// for it are woken, because what they wait for is now another thing.
 func (s *Slot) Unauthorized() {
 	s.end(func(acct *account, now time.Time) {
 		acct.use(now.Add(acct.limit.Window))
-		if acct.gate.met(Unauthorized, s.asker, s.taken, now) {
-			s.budget.wakeAll(acct)
+		acct.gate.succeeded(s.taken)
+		if s.lane.gate.met(Unauthorized, s.asker, s.taken, now) {
+			s.lane.recall(s.budget.places)
+			s.budget.wakeAll(s.lane)
 		}
 	})
 }
@@ -202,7 +242,9 @@ func (s *Slot) Unauthorized() {
 func (s *Slot) Failed() {
 	s.end(func(acct *account, now time.Time) {
 		acct.use(now.Add(acct.limit.Window))
-		acct.gate.met(Unavailable, s.asker, s.taken, now)
+		if acct.gate.met(Unavailable, s.asker, s.taken, now) {
+			acct.takeBackTurns()
+		}
 	})
 }
 
@@ -210,12 +252,14 @@ func (s *Slot) Failed() {
 // request may still arrive at OpenCX until its call would have timed out.
 func (s *Slot) NoAnswer() {
 	s.end(func(acct *account, now time.Time) {
-		latest := s.taken.Add(s.budget.callTimeout)
+		latest := s.taken.Add(s.budget.options.CallTimeout)
 		if latest.Before(now) {
 			latest = now
 		}
 		acct.use(latest.Add(acct.limit.Window))
-		acct.gate.met(Unavailable, s.asker, s.taken, now)
+		if acct.gate.met(Unavailable, s.asker, s.taken, now) {
+			acct.takeBackTurns()
+		}
 	})
 }
 
@@ -230,19 +274,28 @@ func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 		acct.share.lower(acct.limit, len(acct.used)+acct.inFlight, now)
 		acct.use(now.Add(acct.limit.Window))
 		acct.gate.limited(s.taken, now, retryAfter)
+		acct.takeBackTurns()
 		until = acct.gate.until
 	})
 	return until
 }
 
 // Unused reports that nothing was sent.
-func (s *Slot) Unused() { s.end(func(*account, time.Time) {}) }
+func (s *Slot) Unused() {
+	s.end(func(acct *account, _ time.Time) {
+		if acct.reserves {
+			acct.credit++
+		}
+	})
+}
 
 func (s *Slot) end(record func(acct *account, now time.Time)) {
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
 	now := time.Now()
-	s.account.inFlight--
-	record(s.account, now)
-	s.budget.serve(s.account, now, Asker{})
+	acct := s.lane.account
+	acct.inFlight--
+	s.lane.active--
+	record(acct, now)
+	s.budget.serve(acct, now, Asker{})
 }

@@ -75,7 +75,7 @@ func run(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budg
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &woken{}
-			test(t, New(limit, callTimeout, w.wake), w)
+			test(t, New(Options{Limit: limit, CallTimeout: callTimeout, Wake: w.wake}), w)
 		})
 	})
 }
@@ -237,6 +237,26 @@ func TestRateLimited(t *testing.T) {
 			t.Errorf("woken after the probe: %q, want b c d", got)
 		}
 	})
+	run(t, "those who were woken and have not come yet have to wait again", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, keyA, 2)
+		last := take(t, b, ask(keyA, "refused"))
+		for _, name := range []string{"a", "b"} {
+			mustWait(t, b, ask(keyA, name))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "a b" {
+			t.Fatalf("woken: %q, want a b", got)
+		}
+		last.RateLimited(time.Minute)
+		mustWait(t, b, ask(keyA, "a"))
+		mustWait(t, b, ask(keyA, "b"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "a" {
+			t.Errorf("woken: %q, want a, the probe", got)
+		}
+	})
 	run(t, "without Retry-After the silence doubles and has jitter", Limit{Requests: 200, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
 		for _, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 960, 960} {
 			want *= time.Second
@@ -273,7 +293,7 @@ func TestRateLimited(t *testing.T) {
 
 func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(limit3, callTimeout, func(Asker) {})
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
 		spend(t, b, keyA, 3)
 		take(t, b, ask(keyB, "refused")).RateLimited(2 * time.Minute)
 		time.Sleep(2 * time.Minute)
@@ -285,7 +305,7 @@ func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 		if hasA || !hasB {
 			t.Errorf("after two minutes: account A %t, account B %t, want only B, whose silence has just ended", hasA, hasB)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Minute) // until nothing is left of what was learnt from the 429
 		synctest.Wait()
 		if len(b.accounts) != 0 || len(b.places) != 0 {
 			t.Errorf("%d accounts and %d places remain", len(b.accounts), len(b.places))

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -31,9 +32,9 @@ const (
 	Unavailable
 )
 
-// gate stops all requests of a key for a time: after a 429, and, as a circuit
-// breaker, when whatever is sent fails. When the time is over, one request
-// probes whether it has passed; the next goes when that has succeeded.
+// gate stops requests for a time: after a 429, and, as a circuit breaker, when
+// whatever is sent fails. When the time is over, one request probes whether it
+// has passed; the next goes when that has succeeded.
 type gate struct {
 	window time.Duration
 
@@ -57,19 +58,19 @@ func (g *gate) admits(now time.Time) int {
 		// Enough to find out whether the key is any good.
 		return suspicious
 	}
-	return int(^uint(0) >> 1)
+	return math.MaxInt
 }
 
 // succeeded notes that OpenCX dealt with a request that was sent at taken. One
 // that was already under way when the gate was shut proves nothing. It says
-// whether the key had been refused before.
+// whether the gate had been shut.
 func (g *gate) succeeded(taken time.Time) bool {
-	if g.obstacle != None && !taken.After(g.shutAt) {
+	wasShut := g.obstacle != None
+	if wasShut && !taken.After(g.shutAt) {
 		return false
 	}
-	wasRefused := g.obstacle == Unauthorized
 	*g = gate{window: g.window, proven: true, until: g.until}
-	return wasRefused
+	return wasShut
 }
 
 // limited notes a 429 for a request that was sent at taken, and shuts the gate:

@@ -82,9 +82,8 @@ func (q *queue) remove(asker Asker) {
 	}
 }
 
-// next takes out the one whose turn it is, and says whether it is an edit. The
-// queue must not be empty.
-func (q *queue) next() (asker Asker, isEdit bool) {
+// next takes out the one whose turn it is. The queue must not be empty.
+func (q *queue) next() (Asker, Class) {
 	q.served++
 	class := 0
 	if q.served%everyTenth == 0 {
@@ -95,7 +94,7 @@ func (q *queue) next() (asker Asker, isEdit bool) {
 			class++
 		}
 	}
-	return q.take(class, q.classes[class].ring.Front()), Class(class) == Edit
+	return q.take(class, q.classes[class].ring.Front()), Class(class)
 }
 
 // nextEdit takes out the next edit of the first namespace that may have one,

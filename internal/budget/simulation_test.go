@@ -1,10 +1,12 @@
 package budget
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,17 +18,20 @@ import (
 type simulation struct {
 	t      *testing.T
 	limit  Limit
-	budget *Budget
-	delay  time.Duration        // of a request and of an answer, at the most
-	answer func(Asker) Obstacle // what OpenCX says, besides 429
+	delay  time.Duration      // of a request and of an answer, at the most
+	answer func(Ask) Obstacle // what OpenCX says, besides 429
 
 	mu       sync.Mutex
 	random   *rand.Rand
+	budget   *Budget
+	process  int // how often it was started
+	saved    map[string]Reservation
 	asked    map[Asker]Ask
 	askedAt  map[Asker]time.Time
 	accepted map[Asker]time.Time
 	busy     map[Asker]bool // is being attempted
 	again    map[Asker]bool // and was woken meanwhile
+	lost     int            // requests that were under way when their process was killed
 	arrivals []time.Time    // admitted, ours and those of others
 	ours     []time.Time    // when a request of ours arrived
 	refused  []time.Time    // when a request of ours was answered 429
@@ -38,15 +43,45 @@ func simulate(t *testing.T, limit Limit, seed uint64, test func(s *simulation)) 
 	synctest.Test(t, func(t *testing.T) {
 		s := &simulation{
 			t: t, limit: limit, delay: 20 * time.Millisecond,
-			answer:  func(Asker) Obstacle { return None },
+			answer:  func(Ask) Obstacle { return None },
 			random:  rand.New(rand.NewPCG(seed, 0)),
 			asked:   map[Asker]Ask{},
-			askedAt: map[Asker]time.Time{}, accepted: map[Asker]time.Time{}, busy: map[Asker]bool{}, again: map[Asker]bool{},
+			askedAt: map[Asker]time.Time{}, accepted: map[Asker]time.Time{},
 		}
-		s.budget = New(limit, callTimeout, func(a Asker) { s.requests.Go(func() { s.attempt(a) }) })
+		s.start()
 		test(s)
 		s.requests.Wait()
+		time.Sleep(s.delay) // for a save that is under way
 	})
+}
+
+// start kills the process that is running, at whatever it is doing, and starts
+// another, which finds what was saved and everybody who still asks.
+func (s *simulation) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process++
+	s.lost += len(s.busy)
+	s.busy, s.again = map[Asker]bool{}, map[Asker]bool{}
+	process := s.process
+	s.budget = New(Options{
+		Limit:       s.limit,
+		CallTimeout: callTimeout,
+		Wake:        func(a Asker) { s.requests.Go(func() { s.attempt(process, a) }) },
+		Save: func(_ context.Context, r map[string]Reservation) (map[string]Reservation, error) {
+			time.Sleep(s.upTo(s.delay))
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if process == s.process {
+				s.saved = r
+			}
+			return nil, nil
+		},
+	})
+	s.budget.Restore(s.saved)
+	for a := range s.asked {
+		s.requests.Go(func() { s.attempt(process, a) })
+	}
 }
 
 // upTo is a random duration up to d.
@@ -65,51 +100,64 @@ func (s *simulation) count() int {
 
 // ask wishes for a request, as often as is needed until it is accepted.
 func (s *simulation) ask(class Class, namespace, name string) Asker {
-	a := Asker{namespace, name}
-	s.mu.Lock()
-	s.asked[a] = Ask{Key: keyA, Asker: a, Class: class}
-	s.askedAt[a] = time.Now()
-	s.mu.Unlock()
-	s.requests.Go(func() { s.attempt(a) })
-	return a
+	return s.askWith(Ask{Key: keyA, Asker: Asker{namespace, name}, Class: class})
 }
 
-func (s *simulation) attempt(a Asker) {
+func (s *simulation) askWith(ask Ask) Asker {
 	s.mu.Lock()
-	ask, wanted := s.asked[a]
-	if s.busy[a] { // as with a controller, which works on one object once at a time
+	defer s.mu.Unlock()
+	s.asked[ask.Asker] = ask
+	s.askedAt[ask.Asker] = time.Now()
+	process := s.process
+	s.requests.Go(func() { s.attempt(process, ask.Asker) })
+	return ask.Asker
+}
+
+// attempt does for one asker what a controller does for a contact: it works on
+// it once at a time, and once more when it was woken meanwhile.
+func (s *simulation) attempt(process int, a Asker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if process == s.process && s.busy[a] {
 		s.again[a] = true
-		s.mu.Unlock()
 		return
 	}
-	s.busy[a] = true
-	defer func() {
-		s.mu.Lock()
-		again := s.again[a]
-		delete(s.busy, a)
-		delete(s.again, a)
+	for again := true; again && process == s.process; {
+		s.busy[a] = true
+		budget, ask, wanted := s.budget, s.asked[a], s.asked[a] != Ask{}
 		s.mu.Unlock()
-		if again {
-			s.attempt(a)
+		retry := false
+		if wanted {
+			retry = s.send(process, budget, ask)
+		} else {
+			budget.Withdraw(a)
 		}
-	}()
-	s.mu.Unlock()
-	if !wanted {
-		s.budget.Withdraw(a)
-		return
+		s.mu.Lock()
+		if process == s.process {
+			again = s.again[a] || retry
+			delete(s.busy, a)
+			delete(s.again, a)
+		}
 	}
-	slot, _ := s.budget.Take(ask)
+}
+
+// send sends the request of one asker if it may, and says whether it failed.
+func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
+	slot, _ := budget.Take(ask)
 	if slot == nil {
-		return
+		return false
 	}
 	time.Sleep(s.upTo(s.delay))
 	admitted := s.arrive()
 	time.Sleep(s.upTo(s.delay))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if process != s.process {
+		return false // killed
+	}
 	obstacle := RateLimited
 	if admitted {
-		s.mu.Lock()
-		obstacle = s.answer(a)
-		s.mu.Unlock()
+		obstacle = s.answer(ask)
 	}
 	switch obstacle {
 	case RateLimited:
@@ -120,15 +168,11 @@ func (s *simulation) attempt(a Asker) {
 		slot.Failed()
 	case None:
 		slot.Answered()
-		s.mu.Lock()
-		s.accepted[a] = time.Now()
-		delete(s.asked, a)
-		s.mu.Unlock()
-		return
+		s.accepted[ask.Asker] = time.Now()
+		delete(s.asked, ask.Asker)
+		return false
 	}
-	s.mu.Lock()
-	s.again[a] = true
-	s.mu.Unlock()
+	return true
 }
 
 // arrive is OpenCX's gateway, for a request of ours.
@@ -321,7 +365,7 @@ func TestARevokedKeyCostsAHandfulOfRequests(t *testing.T) {
 	for name, obstacle := range map[string]Obstacle{"revoked": Unauthorized, "down": Unavailable} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, perMinute, 1, func(s *simulation) {
-				s.answer = func(Asker) Obstacle { return obstacle }
+				s.answer = func(Ask) Obstacle { return obstacle }
 				for i := range 1000 {
 					s.ask(Sync, "shop", fmt.Sprint(i))
 				}
@@ -330,7 +374,7 @@ func TestARevokedKeyCostsAHandfulOfRequests(t *testing.T) {
 				if len(s.ours) > 10 {
 					t.Errorf("%d requests in ten windows, want at most 10", len(s.ours))
 				}
-				s.answer = func(Asker) Obstacle { return None }
+				s.answer = func(Ask) Obstacle { return None }
 				s.mu.Unlock()
 				time.Sleep(40 * time.Minute)
 				s.mu.Lock()
@@ -343,11 +387,43 @@ func TestARevokedKeyCostsAHandfulOfRequests(t *testing.T) {
 	}
 }
 
+func TestAKeyThatIsRevokedDuringADrainIsNotedAtOnce(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		for i := range 1000 {
+			s.ask(Sync, "shop", fmt.Sprint(i))
+		}
+		time.Sleep(3 * time.Minute)
+		s.mu.Lock()
+		s.answer = func(Ask) Obstacle { return Unauthorized }
+		before, gone := len(s.ours), 0
+		for a := range s.asked {
+			if gone++; gone > 100 {
+				break
+			}
+			delete(s.asked, a) // deleted while it waits for the key
+		}
+		s.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		s.mu.Lock()
+		if n := len(s.ours) - before; n > 10 {
+			t.Errorf("%d requests in ten windows, want at most 10", n)
+		}
+		s.answer = func(Ask) Obstacle { return None }
+		s.mu.Unlock()
+		time.Sleep(40 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.accepted) != 900 || len(s.budget.places) != 0 {
+			t.Errorf("%d of 900 accepted after it passed, %d places remain", len(s.accepted), len(s.budget.places))
+		}
+	})
+}
+
 func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
 	simulate(t, perMinute, 1, func(s *simulation) {
 		failures := 0
-		s.answer = func(a Asker) Obstacle {
-			if a.Name == "poison" && failures < 20 {
+		s.answer = func(ask Ask) Obstacle {
+			if ask.Asker.Name == "poison" && failures < 20 {
 				failures++
 				return Unavailable
 			}
@@ -366,32 +442,106 @@ func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
-// Askers of all classes and many namespaces come and go at random, over a slow
-// network. Whatever happens, OpenCX refuses nothing and nobody is forgotten.
-func TestNoWindowEverHoldsMoreThanTheLimit(t *testing.T) {
-	for seed := range uint64(30) {
-		limit := Limit{Requests: 1 + int(seed*seed)%120, Window: time.Minute}
-		simulate(t, limit, seed, func(s *simulation) {
-			s.delay = 4 * time.Second
-			n := 8 * limit.Requests
-			for i := range n {
-				a := s.ask(Class(s.upTo(time.Duration(numClasses-1))), fmt.Sprint(int(s.upTo(4))), fmt.Sprint(i))
-				if s.upTo(9) == 0 { // asks for nothing any more, or again
-					s.budget.Withdraw(a)
-					s.requests.Go(func() { s.attempt(a) })
-				}
-				time.Sleep(s.upTo(time.Minute / time.Duration(limit.Requests)))
+func TestARevokedKeyDoesNotStopTheOthersOfItsGroup(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		revoked := 0
+		s.answer = func(ask Ask) Obstacle {
+			if ask.Key == keyB {
+				revoked++
+				return Unauthorized
 			}
-			time.Sleep(20 * time.Minute)
-			s.requests.Wait()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if len(s.accepted) != n || len(s.refused) != 0 || len(s.ours) != n {
-				t.Errorf("seed %d, limit %d: %d of %d accepted with %d requests, %d of them refused", seed, limit.Requests, len(s.accepted), n, len(s.ours), len(s.refused))
-			}
-			if len(s.asked) != 0 || len(s.budget.places) != 0 {
-				t.Errorf("seed %d: %d forgotten, %d places remain", seed, len(s.asked), len(s.budget.places))
-			}
+			return None
+		}
+		const n = 500
+		for i := range n {
+			s.askWith(Ask{Key: keyA, Group: Key{9}, Asker: Asker{"good", fmt.Sprint(i)}, Class: Sync})
+			s.askWith(Ask{Key: keyB, Group: Key{9}, Asker: Asker{"bad", fmt.Sprint(i)}, Class: Edit})
+		}
+		time.Sleep(10 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.accepted) != n || len(s.refused) != 0 || revoked > 10 {
+			t.Errorf("%d of %d accepted; %d requests with the revoked key, want at most 10; %d over the limit of both", len(s.accepted), n, revoked, len(s.refused))
+		}
+		clear(s.asked)
+	})
+}
+
+func TestKeysOfAGroupShareOneLimit(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		const n = 500
+		for i := range n {
+			s.askWith(Ask{Key: Key{byte(i % 5)}, Group: Key{9}, Asker: Asker{"shop", fmt.Sprint(i)}, Class: Sync})
+		}
+		time.Sleep(6 * time.Minute)
+		s.acceptedAll(n)
+	})
+}
+
+// Askers of all classes, many namespaces and several keys come and go at random,
+// over a slow network, to an OpenCX that fails at random. Whatever happens, the
+// limit is kept, nobody is forgotten, and everybody is served in good time.
+func TestWhateverHappens(t *testing.T) {
+	var requests atomic.Int64
+	t.Cleanup(func() { t.Logf("%d requests were simulated", requests.Load()) })
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			requests.Add(int64(whatever(t, seed)))
 		})
 	}
+}
+
+// whatever simulates what happens with one seed and returns how many requests
+// that took.
+func whatever(t *testing.T, seed uint64) (requests int) {
+	limit := Limit{Requests: 1 + int(seed*seed*seed)%3000, Window: time.Minute}
+	simulate(t, limit, seed, func(s *simulation) {
+		s.delay = 4 * time.Second
+		failing := 0.01 * float64(seed%3)
+		s.answer = func(Ask) Obstacle {
+			if s.random.Float64() < failing {
+				return []Obstacle{Unauthorized, Unavailable}[s.random.IntN(2)]
+			}
+			return None
+		}
+		n := 10 * limit.Requests
+		for i := range n {
+			group, class := Key{}, Class(s.upTo(time.Duration(numClasses-1)))
+			key := Key{1}
+			if seed%2 == 1 {
+				key, group = Key{byte(1 + s.upTo(2))}, Key{9}
+			}
+			a := s.askWith(Ask{Key: key, Group: group, Class: class, Asker: Asker{fmt.Sprint(int(s.upTo(20))), fmt.Sprint(i)}})
+			switch s.upTo(999) {
+			case 0: // asks for nothing any more, or again
+				s.budget.Withdraw(a)
+				s.requests.Go(func() { s.attempt(s.process, a) })
+			case 1:
+				if seed%4 == 0 {
+					s.start()
+				}
+			}
+			// Nearly twice what the limit takes, in bursts, and then half of it.
+			pause := time.Minute / time.Duration(limit.Requests)
+			if i < n/2 {
+				time.Sleep(s.upTo(pause))
+			} else {
+				time.Sleep(s.upTo(4 * pause))
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		s.requests.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.accepted) != n || len(s.refused) != 0 || failing == 0 && len(s.ours) != n+s.lost {
+			t.Errorf("limit %d: %d of %d accepted with %d requests, %d over the limit; %d were under way at a kill",
+				limit.Requests, len(s.accepted), n, len(s.ours), len(s.refused), s.lost)
+		}
+		if len(s.asked) != 0 || len(s.budget.places) != 0 {
+			t.Errorf("%d forgotten, %d places remain", len(s.asked), len(s.budget.places))
+		}
+		requests = len(s.ours)
+	})
+	return requests
 }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package budget
+
+// seeds are how many random simulations are run.
+const seeds = 150

@@ -1,0 +1,6 @@
+//go:build race
+
+package budget
+
+// seeds are few, because the race detector slows simulations down tenfold.
+const seeds = 12

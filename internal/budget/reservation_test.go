@@ -1,0 +1,185 @@
+package budget
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAProcessThatIsKilledLeavesTheLimitIntact(t *testing.T) {
+	for seed := range uint64(20) {
+		simulate(t, perMinute, seed, func(s *simulation) {
+			const n = 600
+			for i := range n {
+				s.ask(Sync, "shop", fmt.Sprint(i))
+			}
+			for range 8 {
+				time.Sleep(s.upTo(time.Minute))
+				s.start()
+			}
+			time.Sleep(20 * time.Minute)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if len(s.accepted) != n || len(s.refused) != 0 || len(s.ours) != n+s.lost {
+				t.Errorf("seed %d: %d of %d accepted with %d requests, %d of them refused; %d were under way at a kill",
+					seed, len(s.accepted), n, len(s.ours), len(s.refused), s.lost)
+			}
+		})
+	}
+}
+
+func TestACrashLoopStaysInsideTheLimit(t *testing.T) {
+	simulate(t, perMinute, 1, func(s *simulation) {
+		for i := range 500 {
+			s.ask(Sync, "shop", fmt.Sprint(i))
+		}
+		for range 300 {
+			time.Sleep(s.upTo(2 * time.Second))
+			s.start()
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.refused) != 0 || len(s.accepted) == 0 {
+			t.Errorf("%d accepted with %d requests, %d of them refused", len(s.accepted), len(s.ours), len(s.refused))
+		}
+		clear(s.asked) // let the simulation end
+	})
+}
+
+// ledger is a place for reservations; err is what saving fails with.
+type ledger struct {
+	mu     sync.Mutex
+	saves  []map[string]Reservation
+	others map[string]Reservation
+	err    error
+}
+
+func (l *ledger) save(_ context.Context, r map[string]Reservation) (map[string]Reservation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	if others := l.others; others != nil {
+		l.others = nil
+		return others, nil
+	}
+	l.saves = append(l.saves, maps.Clone(r))
+	return nil, nil
+}
+
+func (l *ledger) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+// takeSaved is take, for a slot that may have to be reserved first.
+func takeSaved(t *testing.T, b *Budget, a Ask) *Slot {
+	t.Helper()
+	if slot, _ := b.Take(a); slot != nil {
+		return slot
+	}
+	synctest.Wait()
+	return take(t, b, a)
+}
+
+func runSaved(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budget, w *woken, l *ledger)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, l := &woken{}, &ledger{}
+			test(t, New(Options{Limit: limit, CallTimeout: callTimeout, Wake: w.wake, Save: l.save}), w, l)
+		})
+	})
+}
+
+func TestReservations(t *testing.T) {
+	limit20 := Limit{Requests: 20, Window: time.Minute}
+	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
+		for i := range 18 {
+			takeSaved(t, b, ask(keyA, fmt.Sprint(i))).Answered()
+		}
+		if len(l.saves) != 9 {
+			t.Errorf("%d saves for 18 requests in blocks of 2, want 9", len(l.saves))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(l.saves) != 9 {
+			t.Errorf("%d saves in an idle hour", len(l.saves)-9)
+		}
+	})
+	runSaved(t, "nothing is sent while nothing can be saved", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
+		l.fail(errors.New("no API server"))
+		mustWait(t, b, ask(keyA, "a"))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		mustWait(t, b, ask(keyA, "a"))
+		if got := w.names(); got != "" {
+			t.Errorf("woken: %q", got)
+		}
+		l.fail(nil)
+		time.Sleep(maxSaveRetry)
+		synctest.Wait()
+		if got := w.names(); got != "a" {
+			t.Errorf("woken: %q, want a", got)
+		}
+	})
+	runSaved(t, "what another process saves meanwhile counts", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
+		l.others = map[string]Reservation{reservationID(keyA): {Open: 20}, reservationID(keyB): {Open: 19}}
+		mustWait(t, b, ask(keyA, "a"))
+		time.Sleep(callTimeout + time.Minute - time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "" {
+			t.Errorf("woken too early: %q", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "a" {
+			t.Errorf("woken: %q, want a", got)
+		}
+	})
+	runSaved(t, "a clock that was wrong neither opens nor shuts for long", limit20, func(t *testing.T, b *Budget, w *woken, _ *ledger) {
+		year := 365 * 24 * time.Hour
+		b.Restore(map[string]Reservation{
+			reservationID(keyA): {Used: []UsedSlots{{Until: time.Now().Add(year), Slots: 1 << 30}}},
+			reservationID(keyB): {Open: 20, Used: []UsedSlots{{Until: time.Now().Add(-year), Slots: 20}}},
+		})
+		for _, key := range []Key{keyA, keyB} {
+			if got, most := mustWait(t, b, ask(key, fmt.Sprint(key[0]))), callTimeout+time.Minute; got > most {
+				t.Errorf("turn in %s, want at most %s", got, most)
+			}
+		}
+		time.Sleep(callTimeout + time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "1 2" && got != "2 1" {
+			t.Errorf("woken: %q, want both", got)
+		}
+	})
+	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
+		b.Restore(map[string]Reservation{"ffff": {Open: 5}})
+		for _, want := range []int{2, 1} { // with what was restored, and a window later without
+			takeSaved(t, b, ask(keyA, "a")).Answered()
+			if got := l.saves[len(l.saves)-1]; len(got) != want {
+				t.Errorf("saved: %v, want %d keys", got, want)
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+		}
+	})
+	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
+		for i := range 50_000 {
+			takeSaved(t, b, ask(keyA, fmt.Sprint(i))).Answered()
+			time.Sleep(time.Hour / 50_000)
+		}
+		mustHave := l.saves[len(l.saves)-1][reservationID(keyA)]
+		if len(mustHave.Used) > buckets+1 {
+			t.Errorf("%d times saved, want at most %d", len(mustHave.Used), buckets+1)
+		}
+	})
+}
