@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 type options struct {
 	apiURL                  *url.URL
 	rateLimit               budget.Limit
+	budgetGroups            [][]types.NamespacedName
 	apiKeySecret            *controller.SecretKey
 	resyncInterval          time.Duration
 	maxConcurrentReconciles int
@@ -51,6 +53,9 @@ func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, er
 		"address of the OpenCX API: https, or http to a loopback address")
 	flags.Var(&opts.rateLimit, "opencx-rate-limit",
 		"requests that one API key may make in any `window`, as count/duration; choose less than OpenCX allows when others use the same quota")
+	flags.Func("budget-group",
+		"`Secrets` whose API keys belong to one OpenCX organization and so share one limit, as namespace/name,namespace/name; may be given several times",
+		opts.addBudgetGroup)
 	apiKeySecret := flags.String("api-key-secret", "",
 		"Secret with the API key of contacts that name none, as `namespace/name[:key]`; key defaults to "+controller.DefaultAPIKeyField+"; when empty, the environment variable OPENCX_API_KEY is used")
 	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
@@ -99,6 +104,35 @@ func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, er
 	return opts, nil
 }
 
+// addBudgetGroup reads namespace/name,namespace/name.
+func (o *options) addBudgetGroup(value string) error {
+	var group []types.NamespacedName
+	for _, member := range strings.Split(value, ",") {
+		secret, ok := parseSecretName(member)
+		if !ok {
+			return fmt.Errorf("%q does not name a Secret: write namespace/name,namespace/name", member)
+		}
+		group = append(group, secret)
+		for _, other := range append(o.budgetGroups, group[:len(group)-1]) {
+			if slices.Contains(other, secret) {
+				return fmt.Errorf("%s is named twice: a Secret belongs to one group", secret)
+			}
+		}
+	}
+	if len(group) < 2 {
+		return errors.New("a group joins at least two Secrets: write namespace/name,namespace/name")
+	}
+	o.budgetGroups = append(o.budgetGroups, group)
+	return nil
+}
+
+// parseSecretName reads namespace/name.
+func parseSecretName(s string) (types.NamespacedName, bool) {
+	namespace, name, _ := strings.Cut(s, "/")
+	ok := len(validation.IsDNS1123Label(namespace)) == 0 && len(validation.IsDNS1123Subdomain(name)) == 0
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok
+}
+
 // parseSecretKey reads namespace/name[:key]; "" is none.
 func parseSecretKey(s string) (*controller.SecretKey, error) {
 	if s == "" {
@@ -108,9 +142,9 @@ func parseSecretKey(s string) (*controller.SecretKey, error) {
 	if !found {
 		key = controller.DefaultAPIKeyField
 	}
-	namespace, name, _ := strings.Cut(object, "/")
-	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsConfigMapKey(key)) > 0 {
+	secret, ok := parseSecretName(object)
+	if !ok || len(validation.IsConfigMapKey(key)) > 0 {
 		return nil, fmt.Errorf("%q does not name a Secret: write namespace/name or namespace/name:key", s)
 	}
-	return &controller.SecretKey{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}, Key: key}, nil
+	return &controller.SecretKey{NamespacedName: secret, Key: key}, nil
 }

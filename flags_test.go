@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,16 @@ func TestFlagsAreRead(t *testing.T) {
 	}
 }
 
+func TestBudgetGroupsAddUp(t *testing.T) {
+	opts, _, err := parse("--budget-group=a/b,c/d", "--budget-group=e/f,g/h,i/j")
+	if err != nil || fmt.Sprint(opts.budgetGroups) != "[[a/b c/d] [e/f g/h i/j]]" {
+		t.Errorf("groups = %v, error = %v", opts.budgetGroups, err)
+	}
+	if _, _, err := parse("--budget-group=a/b,c/d", "--budget-group=e/f,c/d"); err == nil || !strings.Contains(err.Error(), "c/d is named twice") {
+		t.Errorf("error = %v", err)
+	}
+}
+
 func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 	for args, want := range map[string]string{
 		"--opencx-api-url=http://api.open.cx": "--opencx-api-url: http would send the API key in the clear",
@@ -47,6 +58,10 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--api-key-secret=a/b:":               "--api-key-secret",
 		"--api-key-secret=a/b:c/d":            "--api-key-secret",
 		"--api-key-secret=A/b":                "--api-key-secret",
+		"--budget-group=a/b":                  "a group joins at least two Secrets",
+		"--budget-group=a/b,c":                "\"c\" does not name a Secret: write namespace/name,namespace/name",
+		"--budget-group=a/b,":                 "\"\" does not name a Secret",
+		"--budget-group=a/b,c/d,a/b":          "a/b is named twice",
 		"--resync-interval=-1h":               "--resync-interval: -1h0m0s is negative",
 		"--max-concurrent-reconciles=0":       "--max-concurrent-reconciles: 0 is not from 1 to 100",
 		"--no-such-flag":                      "not defined: -no-such-flag; --help lists the flags",

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of cloud providers in a kubeconfig
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -71,7 +73,7 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)
 	}
-	if err := (&controller.ContactReconciler{
+	reconciler := &controller.ContactReconciler{
 		Client:   mgr.GetClient(),
 		Live:     mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder("opencx-operator"),
@@ -81,11 +83,21 @@ func run(ctx context.Context, opts options) error {
 			DefaultSecret: opts.apiKeySecret,
 			FromEnv:       os.Getenv("OPENCX_API_KEY"),
 		},
-		Limit:                   opts.rateLimit,
+		Limit:        opts.rateLimit,
+		BudgetGroups: opts.budgetGroups,
+		Reservations: &controller.Reservations{
+			Client: mgr.GetClient(),
+			Live:   mgr.GetAPIReader(),
+			Name:   types.NamespacedName{Namespace: ownNamespace(), Name: "opencx-operator-budget"},
+		},
 		ResyncInterval:          opts.resyncInterval,
 		MaxConcurrentReconciles: opts.maxConcurrentReconciles,
-	}).SetupWithManager(mgr); err != nil {
+	}
+	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the contact controller: %w", err)
+	}
+	if err := metrics.Registry.Register(reconciler.Collector()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
 		return fmt.Errorf("adding health checks: %w", err)
@@ -95,14 +107,15 @@ func run(ctx context.Context, opts options) error {
 }
 
 func metricsOptions(opts options) metricsserver.Options {
-	metrics := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.metricsSecure}
+	options := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.metricsSecure}
 	if opts.metricsSecure {
-		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+		options.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
-	return metrics
+	return options
 }
 
-// ownNamespace is where the lease is kept: the operator's own namespace.
+// ownNamespace is where the lease and the budget's reservations are kept: the
+// operator's own namespace.
 func ownNamespace() string {
 	const file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	if namespace, err := os.ReadFile(file); err == nil {

@@ -91,6 +91,7 @@ func parseFlags(args []string, out io.Writer) (address string, options opencxtes
 	flags.StringVar(&address, "listen", "127.0.0.1:8085", "`address` to serve on; port 0 takes a free one")
 	flags.Var(&limit, "limit", "requests that a key may make in any `window`, as count/duration")
 	keys := flags.String("keys", "", "accepted bearer tokens, separated by commas; when empty, any token is")
+	flags.BoolVar(&options.OneOrganization, "one-organization", false, "let all tokens share one limit, as those of one organization do")
 	contacts := flags.String("contacts", "", "`IDs` of the contacts that exist, separated by commas")
 	flags.BoolVar(&options.AcceptAnyContact, "accept-any-contact", false, "create a contact when it is first updated, instead of answering 404")
 	flags.StringVar(&options.BasePath, "base-path", "", "`path` before /contacts, such as /gateway")

@@ -107,7 +107,8 @@ func (a *account) open(now time.Time) bool {
 func (a *account) spare() int { return a.share.requests / 10 }
 
 // grant gives the next who waits its turn, if one can be given now. What fits
-// goes out at once. A backlog is paced, and edits overtake it, unless they are a
+// into the window goes out at once, as far as that spares something for edits. A
+// backlog is paced, and edits overtake it, unless they are a
 // backlog themselves: more in a window from one namespace than is spared.
 func (a *account) grant(now time.Time) (asker Asker, ok bool) {
 	free := a.free(now)
@@ -119,7 +120,7 @@ func (a *account) grant(now time.Time) (asker Asker, ok bool) {
 	switch {
 	case overtook:
 		a.overtakes++
-	case a.queue.len() <= free-a.spare():
+	case a.queue.len() <= free && free > a.spare():
 		asker, class = a.queue.next()
 	case now.Before(a.nextPaced(free)):
 		return Asker{}, false
@@ -199,32 +200,33 @@ func (a *account) takeBackTurns() {
 	clear(a.turns)
 }
 
-// turnOf estimates when an asker of lane l that waits will be served.
+// turnOf estimates when an asker of lane l that waits will be served: after
+// those ahead, when a slot comes round for it, and at the pace of a backlog.
 func (a *account) turnOf(asker Asker, l *lane, now time.Time) time.Time {
-	ahead := a.inFlight + len(a.turns)
+	ahead, waiting := 0, a.queue.len()
 	if _, queued := a.queue.places[asker]; queued {
-		ahead += a.queue.ahead(asker)
+		ahead = a.queue.ahead(asker)
 	} else {
-		ahead += a.queue.len() + l.parked.ahead(asker)
+		ahead = waiting + l.parked.ahead(asker)
+		waiting += l.parked.len()
 	}
-	at := now
-	if behind := ahead - (a.share.requests - len(a.used)); behind >= 0 {
+	at, free := now, a.free(now)
+	if waiting > free || free <= a.spare() {
+		pace := a.limit.Window / time.Duration(a.share.requests)
+		at = latest(at, a.nextPaced(free)).Add(time.Duration(ahead) * pace)
+	}
+	if behind := ahead - free; behind >= 0 {
 		// Every slot comes round once a window.
 		if n := len(a.used); n > 0 {
-			at = a.used[behind%n].Add(time.Duration(behind/n) * a.limit.Window)
+			at = latest(at, a.used[behind%n].Add(time.Duration(behind/n)*a.limit.Window))
 		} else {
-			at = now.Add(time.Duration(1+behind/a.share.requests) * a.limit.Window)
-		}
-	} else if paced := a.nextPaced(max(1, a.free(now))); paced.After(now) {
-		at = paced
-	}
-	for _, until := range []time.Time{a.gate.until, l.gate.until} {
-		if at.Before(until) {
-			at = until
+			at = latest(at, now.Add(time.Duration(1+behind/a.share.requests)*a.limit.Window))
 		}
 	}
-	return at
+	return latest(at, a.gate.until, l.gate.until)
 }
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // nextChange is when something can next change without anybody's doing: a slot
 // becomes free for those who wait, a gate may be probed, or there is less to

@@ -29,6 +29,9 @@ const (
 	Resync
 )
 
+// String is the class in lower case.
+func (c Class) String() string { return [numClasses]string{"edit", "sync", "resync"}[c] }
+
 // Asker names who asks, by namespace and name.
 type Asker struct{ Namespace, Name string }
 

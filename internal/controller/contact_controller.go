@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,7 +31,8 @@ import (
 // stays under the 30 s that Kubernetes gives a Pod to stop.
 const statusTimeout = 10 * time.Second
 
-// ContactReconciler reconciles OpenCXContact objects. All fields are required.
+// ContactReconciler reconciles OpenCXContact objects. Every exported field but
+// BudgetGroups is required.
 type ContactReconciler struct {
 	// Client reads contacts from a cache and writes their status.
 	Client client.Client
@@ -41,12 +43,19 @@ type ContactReconciler struct {
 	Credentials *Credentials
 	// Limit is the budget of each API key.
 	Limit budget.Limit
+	// BudgetGroups are Secrets whose keys belong to one organization, and so
+	// share one budget.
+	BudgetGroups [][]types.NamespacedName
+	Reservations *Reservations
 	// ResyncInterval is for contacts that set none; 0 is never.
 	ResyncInterval          time.Duration
 	MaxConcurrentReconciles int
 
-	budget *budget.Budget
-	memory memory
+	budget  *budget.Budget
+	groups  budgetGroups
+	keySeed string // of Fingerprint
+	memory  memory
+	leading atomic.Bool // this process reconciles
 }
 
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
@@ -129,7 +138,10 @@ func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCX
 	} else if err != nil {
 		return assessment{}, err
 	}
-	slot, turn := r.budget.Take(budget.Ask{Key: budget.Key(key.Fingerprint()), Asker: asker, Class: plan.class})
+	if plan.unsent || plan.class == budget.Edit {
+		r.memory.notice(contact, hash+contact.Annotations[v1alpha1.ReconcileAtAnnotation], now)
+	}
+	slot, turn := r.budget.Take(r.ask(contact, key, plan.class))
 	if slot == nil {
 		return waiting(contact, plan.unsent, turn, now), nil
 	}
@@ -141,7 +153,22 @@ func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCX
 	if err != nil {
 		return assessment{}, err
 	}
+	if o.effect == accepted {
+		r.memory.settle(contact, syncLatency.Observe)
+	}
 	return attempted(contact, hash, o, silentUntil, r.ResyncInterval, time.Now()), nil
+}
+
+// ask is the wish to send contact with key.
+func (r *ContactReconciler) ask(contact *v1alpha1.OpenCXContact, key opencx.APIKey, class budget.Class) budget.Ask {
+	fingerprint := key.Fingerprint(r.keySeed)
+	return budget.Ask{
+		Key:        budget.Key(fingerprint),
+		Group:      r.groups.of(r.Credentials.secretOf(contact), fingerprint),
+		Credential: r.Credentials.label(contact),
+		Asker:      askerOf(client.ObjectKeyFromObject(contact)),
+		Class:      class,
+	}
 }
 
 // send spends slot on one request. A stop of the operator does not cancel it,
@@ -186,13 +213,13 @@ func (r *ContactReconciler) writeStatus(ctx context.Context, stored *v1alpha1.Op
 	err = r.Client.Status().Patch(ctx, contact, patch)
 	switch {
 	case err == nil:
-		r.memory.keep(stored, contact.ResourceVersion, nil)
+		r.memory.wrote(stored, contact.ResourceVersion, nil)
 		r.tell(ctx, stored, contact)
 		return nil
 	case r.isGone(ctx, stored, err):
 		return nil
 	default:
-		r.memory.keep(stored, r.memory.of(stored).resourceVersion, &status)
+		r.memory.wrote(stored, "", &status)
 		return fmt.Errorf("writing status: %w", err)
 	}
 }

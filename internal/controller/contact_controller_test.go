@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -416,88 +415,6 @@ var _ = Describe("The API key", func() {
 			client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{"apiKey":"`+w.key+`\n"}}`)))).To(Succeed())
 		w.expectSynced(ctx, "jane", 1)
 		Expect(w.simulator.Journal()[0].Key).To(Equal(w.key))
-	})
-})
-
-var _ = Describe("The request budget", func() {
-	It("brings 250 contacts through a limit of 100 without a refusal", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.Limit{Requests: 100, Window: 3 * time.Second})
-		for i := range 250 {
-			w.declare(ctx, fmt.Sprintf("contact-%03d", i), `{"name":"n"}`)
-		}
-		Eventually(w.journal).Should(HaveLen(250))
-		w.expectNoMore(250)
-		perContact := map[string]int{}
-		for _, line := range w.journal() {
-			perContact[line]++
-		}
-		Expect(perContact).To(HaveLen(250))
-		Expect(slices.Collect(maps.Keys(perContact))).To(HaveEach(HavePrefix("200 ")))
-		for i := range 250 {
-			w.expectSynced(ctx, fmt.Sprintf("contact-%03d", i), 1)
-		}
-	})
-
-	It("is one for each key content, wherever the key is kept", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.Limit{Requests: 5, Window: time.Minute})
-		first, second := secret("ocx_live_"), secret("ocx_live_")
-		w.simulator.SetKeys(first, second)
-		w.createKey(ctx, "first", first)
-		w.createKey(ctx, "copy", first+"\n")
-		w.createKey(ctx, "second", second)
-		for i := range 5 {
-			w.declare(ctx, fmt.Sprintf("first-%d", i), `{"apiKeySecretRef":{"name":"first"}}`)
-		}
-		Eventually(w.journal).Should(HaveLen(5))
-		w.declare(ctx, "copy", `{"apiKeySecretRef":{"name":"copy"}}`)
-		w.declare(ctx, "more", `{"apiKeySecretRef":{"name":"first"}}`)
-		w.expectSummary(ctx, "copy", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
-		w.expectSummary(ctx, "more", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
-		w.declare(ctx, "second", `{"apiKeySecretRef":{"name":"second"}}`)
-		w.expectSynced(ctx, "second", 1)
-		w.expectNoMore(6)
-	})
-
-	It("spends a handful of requests on a revoked key, says so everywhere, and goes on when the key works", func(ctx SpecContext) {
-		const contacts = 40
-		w := newWorld(ctx, budget.Limit{Requests: 100, Window: 2 * time.Second})
-		w.simulator.SetKeys("another")
-		for i := range contacts {
-			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{}`)
-		}
-		for i := range contacts {
-			w.expectSummary(ctx, fmt.Sprintf("contact-%02d", i), "1/1 Ready=False:Unauthorized Stalled=True:Unauthorized")
-		}
-		Expect(len(w.journal())).To(BeNumerically("<=", 5))
-		refused := len(w.journal()) // these have a backoff of their own, of a minute
-		w.simulator.SetKeys(w.key)
-		accepted := func() (n int) {
-			for _, line := range w.journal() {
-				if strings.HasPrefix(line, "200 ") {
-					n++
-				}
-			}
-			return n
-		}
-		Eventually(accepted, 30*time.Second).Should(BeNumerically(">=", contacts-refused-1))
-		Expect(len(w.journal())).To(BeNumerically("<=", contacts+refused+1))
-	})
-
-	It("sends what is declared when the turn comes, and nothing for what was taken back", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.Limit{Requests: 1, Window: 2 * time.Second})
-		w.declare(ctx, "a", `{"name":"1"}`)
-		w.expectSynced(ctx, "a", 1)
-		w.declare(ctx, "b", `{"name":"1"}`)
-		w.expectSynced(ctx, "b", 1)
-		w.edit(ctx, "b", `{"spec":{"name":"2"}}`) // first in the queue
-		time.Sleep(100 * time.Millisecond)
-		w.edit(ctx, "a", `{"spec":{"name":"2"}}`)
-		w.edit(ctx, "a", `{"spec":{"name":"3"}}`)
-		w.edit(ctx, "b", `{"spec":{"name":"1"}}`)
-		w.expectSynced(ctx, "a", 3)
-		w.expectSynced(ctx, "b", 3)
-		w.expectNoMore(3)
-		Expect(w.journal()[2]).To(Equal(`200 a {"contact":{"name":"3"}}`))
 	})
 })
 

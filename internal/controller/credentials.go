@@ -70,6 +70,15 @@ func (c *Credentials) identity(contact *v1alpha1.OpenCXContact) string {
 	return envIdentity
 }
 
+// label names the credential of contact in metrics: the Secret, or where else
+// the key is.
+func (c *Credentials) label(contact *v1alpha1.OpenCXContact) string {
+	if secret := c.secretOf(contact); secret != nil {
+		return secret.NamespacedName.String()
+	}
+	return envIdentity
+}
+
 // read returns the key of contact as it is now. A *keyError is a matter for
 // people; any other error is one of the API server.
 func (c *Credentials) read(ctx context.Context, contact *v1alpha1.OpenCXContact) (opencx.APIKey, error) {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -10,10 +11,10 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 )
 
-// memory is what this process knows of contacts before its cache does: which
-// version its last status write made, and a status that could not be written.
-// Without it, a cache that lags behind would show a contact as unsent that was
-// sent a moment ago, and every such look would cost a request.
+// memory is what this process knows of contacts. Some of it is ahead of the
+// cache: which version its last status write made, and a status that could not
+// be written. Without it, a cache that lags behind would show a contact as unsent
+// that was sent a moment ago, and every such look would cost a request.
 type memory struct {
 	mu       sync.Mutex
 	contacts map[types.NamespacedName]remembered
@@ -23,6 +24,9 @@ type remembered struct {
 	uid             types.UID
 	resourceVersion string
 	unsaved         *v1alpha1.OpenCXContactStatus
+
+	change    string    // that was noticed and is not accepted yet
+	noticedAt time.Time // zero when there is none
 }
 
 func (m *memory) of(contact *v1alpha1.OpenCXContact) remembered {
@@ -35,6 +39,23 @@ func (m *memory) of(contact *v1alpha1.OpenCXContact) remembered {
 	return r
 }
 
+// update changes what is remembered of contact, and not of another one that had
+// its name before.
+func (m *memory) update(contact *v1alpha1.OpenCXContact, change func(*remembered)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.contacts == nil {
+		m.contacts = map[types.NamespacedName]remembered{}
+	}
+	name := client.ObjectKeyFromObject(contact)
+	r := m.contacts[name]
+	if r.uid != contact.UID {
+		r = remembered{uid: contact.UID}
+	}
+	change(&r)
+	m.contacts[name] = r
+}
+
 // newerThan says that contact is older than what was remembered of it.
 func (r remembered) newerThan(contact *v1alpha1.OpenCXContact) bool {
 	if r.resourceVersion == "" {
@@ -44,13 +65,35 @@ func (r remembered) newerThan(contact *v1alpha1.OpenCXContact) bool {
 	return err != nil || order < 0
 }
 
-func (m *memory) keep(contact *v1alpha1.OpenCXContact, resourceVersion string, unsaved *v1alpha1.OpenCXContactStatus) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.contacts == nil {
-		m.contacts = map[types.NamespacedName]remembered{}
-	}
-	m.contacts[client.ObjectKeyFromObject(contact)] = remembered{uid: contact.UID, resourceVersion: resourceVersion, unsaved: unsaved}
+// wrote notes what became of a status write: the version that it made, or, when
+// it failed, the status that is still to be written.
+func (m *memory) wrote(contact *v1alpha1.OpenCXContact, resourceVersion string, unsaved *v1alpha1.OpenCXContactStatus) {
+	m.update(contact, func(r *remembered) {
+		r.unsaved = unsaved
+		if unsaved == nil {
+			r.resourceVersion = resourceVersion
+		}
+	})
+}
+
+// notice remembers since when contact has a change that OpenCX has not accepted.
+func (m *memory) notice(contact *v1alpha1.OpenCXContact, change string, now time.Time) {
+	m.update(contact, func(r *remembered) {
+		if r.change != change {
+			r.change, r.noticedAt = change, now
+		}
+	})
+}
+
+// settle tells how many seconds the change took that has been accepted, if there
+// was one.
+func (m *memory) settle(contact *v1alpha1.OpenCXContact, observe func(seconds float64)) {
+	m.update(contact, func(r *remembered) {
+		if !r.noticedAt.IsZero() {
+			observe(time.Since(r.noticedAt).Seconds())
+		}
+		r.change, r.noticedAt = "", time.Time{}
+	})
 }
 
 func (m *memory) forget(name types.NamespacedName) {

@@ -51,19 +51,39 @@ func CacheByObject() map[client.Object]cache.ByObject {
 // SetupWithManager registers the reconciler and its watches.
 func (r *ContactReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	var queue workqueue.TypedRateLimitingInterface[reconcile.Request]
-	r.budget = budget.New(r.Limit, opencx.CallTimeout, func(asker budget.Asker) {
-		queue.Add(reconcile.Request{NamespacedName: types.NamespacedName(asker)})
+	r.budget = budget.New(budget.Options{
+		Limit:       r.Limit,
+		CallTimeout: opencx.CallTimeout,
+		// The budget puts a contact back into the queue when its turn has come.
+		Wake: func(asker budget.Asker) {
+			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName(asker)})
+		},
+		Save: r.Reservations.save,
 	})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: mayNeedRequest})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.contactsWaitingFor)).
-		// The budget puts a contact back into the queue when its turn has come.
-		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		WatchesRawSource(source.Func(func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			queue = q
-			return nil
+			return r.begin(ctx)
 		})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
 		Complete(r)
+}
+
+// begin prepares the budget. It runs before the first Reconcile, once this
+// process leads.
+func (r *ContactReconciler) begin(ctx context.Context) error {
+	seed, reservations, err := r.Reservations.load(ctx)
+	if err != nil {
+		return err
+	}
+	r.budget.Restore(reservations)
+	r.keySeed = seed
+	r.groups = budgetGroups{groups: r.BudgetGroups, seed: seed}
+	r.groups.refreshAll(ctx, r.Credentials.Secrets)
+	r.leading.Store(true)
+	return nil
 }
 
 // mayNeedRequest lets pass what can make a request due. Labels, other
@@ -80,8 +100,11 @@ func mayNeedRequest(e event.UpdateEvent) bool {
 // without those that are Ready: a synced contact has no use for its key. That a
 // contact has found no usable key may not be in the cache yet.
 func (r *ContactReconciler) contactsWaitingFor(ctx context.Context, secret client.Object) []reconcile.Request {
-	var options []client.ListOption
 	name := client.ObjectKeyFromObject(secret)
+	if err := r.groups.refresh(ctx, r.Credentials.Secrets, name); err != nil {
+		log.FromContext(ctx).Error(err, "Looking at a changed Secret")
+	}
+	var options []client.ListOption
 	if d := r.Credentials.DefaultSecret; d == nil || d.NamespacedName != name {
 		options = append(options, client.InNamespace(secret.GetNamespace()))
 	}

@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -125,11 +126,14 @@ type world struct {
 	url       string
 	limit     budget.Limit
 	stop      func()
+	// reconciler is that of the operator that was started last.
+	reconciler *ContactReconciler
 
 	// What startOperator uses besides; set before it is called.
 	leaderElection bool
 	resyncPeriod   *time.Duration
 	newClient      client.NewClientFunc
+	budgetGroups   [][]types.NamespacedName
 }
 
 // newWorld starts a simulator with the given limit, and an operator that keeps
@@ -183,16 +187,23 @@ func (w *world) newOperator() (stop func()) {
 		LeaderElectionReleaseOnCancel: true,
 	})
 	Expect(err).NotTo(HaveOccurred())
-	Expect((&ContactReconciler{
-		Client:                  mgr.GetClient(),
-		Live:                    mgr.GetAPIReader(),
-		Recorder:                mgr.GetEventRecorder("opencx-operator"),
-		OpenCX:                  opencx.NewClient(baseURL, "opencx-operator/test", ObserveCall),
-		Credentials:             &Credentials{Secrets: mgr.GetAPIReader(), FromEnv: w.key},
-		Limit:                   w.limit,
+	w.reconciler = &ContactReconciler{
+		Client:       mgr.GetClient(),
+		Live:         mgr.GetAPIReader(),
+		Recorder:     mgr.GetEventRecorder("opencx-operator"),
+		OpenCX:       opencx.NewClient(baseURL, "opencx-operator/test", ObserveCall),
+		Credentials:  &Credentials{Secrets: mgr.GetAPIReader(), FromEnv: w.key},
+		Limit:        w.limit,
+		BudgetGroups: w.budgetGroups,
+		Reservations: &Reservations{
+			Client: mgr.GetClient(),
+			Live:   mgr.GetAPIReader(),
+			Name:   types.NamespacedName{Namespace: w.namespace, Name: "opencx-operator-budget"},
+		},
 		ResyncInterval:          24 * time.Hour,
 		MaxConcurrentReconciles: 10,
-	}).SetupWithManager(mgr)).To(Succeed())
+	}
+	Expect(w.reconciler.SetupWithManager(mgr)).To(Succeed())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()

@@ -2,7 +2,6 @@ package opencx
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -36,14 +35,12 @@ func NewAPIKey(value string) (APIKey, error) {
 }
 
 // Fingerprint tells keys apart by their content. It is a digest under a random
-// value of this process, so it is worth nothing to anybody who reads it.
+// seed, so it is worth little to anybody who does not know the key.
 type Fingerprint [sha256.Size]byte
 
-var fingerprintSeed = rand.Text()
-
-// Fingerprint returns the same value for the same key, within this process.
-func (k APIKey) Fingerprint() Fingerprint {
-	mac := hmac.New(sha256.New, []byte(fingerprintSeed))
+// Fingerprint returns the same value for the same key and seed.
+func (k APIKey) Fingerprint(seed string) Fingerprint {
+	mac := hmac.New(sha256.New, []byte(seed))
 	mac.Write([]byte(k.value))
 	return Fingerprint(mac.Sum(nil))
 }

@@ -349,8 +349,11 @@ func TestAPIKey(t *testing.T) {
 	t.Run("is told apart by content", func(t *testing.T) {
 		same, _ := NewAPIKey(testToken + "\r\n")
 		other, _ := NewAPIKey("another")
-		if testKey(t).Fingerprint() != same.Fingerprint() || same.Fingerprint() == other.Fingerprint() {
+		if testKey(t).Fingerprint("seed") != same.Fingerprint("seed") || same.Fingerprint("seed") == other.Fingerprint("seed") {
 			t.Error("fingerprints do not tell keys apart by content")
+		}
+		if testKey(t).Fingerprint("seed") == same.Fingerprint("another seed") {
+			t.Error("a fingerprint is the same under another seed")
 		}
 	})
 	t.Run("is refused when no header can carry it", func(t *testing.T) {

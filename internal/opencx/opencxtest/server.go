@@ -35,6 +35,9 @@ type Options struct {
 	Limit int
 	// Window is one minute when 0.
 	Window time.Duration
+	// OneOrganization lets all keys share one Limit, as those of one OpenCX
+	// organization do.
+	OneOrganization bool
 	// BasePath is a path before /contacts, such as "/gateway".
 	BasePath string
 	// RetryAfter puts a Retry-After in seconds into the 429s of the limit.
@@ -52,7 +55,7 @@ type Server struct {
 	mu       sync.Mutex
 	keys     map[string]bool
 	contacts map[string]*Contact
-	windows  map[string]*window // by key
+	windows  map[string]*window // by key, "" for those of one organization
 	journal  []*Request
 	faults   faults
 	held     chan struct{} // closed when requests may be answered; nil when they may

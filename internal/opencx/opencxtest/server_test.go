@@ -235,6 +235,18 @@ func TestAHeldRequestCountsFromItsArrival(t *testing.T) {
 	})
 }
 
+func TestKeysOfOneOrganizationShareTheLimit(t *testing.T) {
+	for one, want := range map[bool]int{false: 200, true: 429} {
+		s := New(Options{Limit: 1, AcceptAnyContact: true, OneOrganization: one})
+		s.ServeHTTP(httptest.NewRecorder(), sent{key: "first"}.request(""))
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, sent{key: "second"}.request(""))
+		if w.Code != want {
+			t.Errorf("one organization %t: the second key is answered %d, want %d", one, w.Code, want)
+		}
+	}
+}
+
 func TestNoLimit(t *testing.T) {
 	_, send := start(t, Options{Limit: -1})
 	for range 200 {

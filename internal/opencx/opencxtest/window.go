@@ -17,10 +17,14 @@ func (s *Server) admit(request *Request) (wait time.Duration) {
 		return 0
 	}
 	now := request.Time // so that the journal proves what the window saw
-	w := s.windows[request.Key]
+	key := request.Key
+	if s.options.OneOrganization {
+		key = ""
+	}
+	w := s.windows[key]
 	if w == nil {
 		w = &window{}
-		s.windows[request.Key] = w
+		s.windows[key] = w
 	}
 	if len(w.admitted) < s.options.Limit {
 		w.admitted = append(w.admitted, now)

@@ -1,0 +1,140 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+)
+
+// Reservations keeps what the budget has reserved in a ConfigMap, so that an
+// operator that was killed and starts again stays inside OpenCX's limit. One
+// operator uses one ConfigMap. It is not safe for concurrent use; the budget
+// saves once at a time.
+type Reservations struct {
+	Client client.Client
+	// Live reads from the API server, so that no cache of ConfigMaps is needed.
+	Live client.Reader
+	// Name is where the ConfigMap is: in the operator's own namespace.
+	Name types.NamespacedName
+
+	writer string // tells this process from others
+	stored *corev1.ConfigMap
+}
+
+// +kubebuilder:rbac:groups="",namespace=system,resources=configmaps,verbs=create
+// +kubebuilder:rbac:groups="",namespace=system,resources=configmaps,resourceNames=opencx-operator-budget,verbs=get;update
+
+// The keys of the ConfigMap's data.
+const (
+	seedField         = "seed"         // of the digests that stand for API keys
+	writerField       = "writer"       // the process that wrote last
+	reservationsField = "reservations" // JSON of map[string]budget.Reservation
+)
+
+// load reads the ConfigMap and creates it when there is none. seed is the same
+// as long as the ConfigMap lives.
+func (r *Reservations) load(ctx context.Context) (seed string, reservations map[string]budget.Reservation, err error) {
+	r.writer = rand.Text()
+	for {
+		if err := r.read(ctx); err != nil {
+			return "", nil, err
+		}
+		if seed := r.stored.Data[seedField]; seed != "" {
+			return seed, r.parse(ctx), nil
+		}
+		r.stored.Data[seedField] = rand.Text()
+		if err := r.write(ctx); err != nil && !overtaken(err) {
+			return "", nil, fmt.Errorf("preparing ConfigMap %s: %w", r.Name, err)
+		}
+	}
+}
+
+// save implements budget.SaveFunc.
+func (r *Reservations) save(ctx context.Context, reservations map[string]budget.Reservation) (others map[string]budget.Reservation, err error) {
+	data, err := json.Marshal(reservations)
+	if err != nil {
+		return nil, fmt.Errorf("encoding reservations: %w", err)
+	}
+	seed := r.stored.Data[seedField]
+	for {
+		r.stored.Data[reservationsField], r.stored.Data[writerField], r.stored.Data[seedField] = string(data), r.writer, seed
+		err := r.write(ctx)
+		if err == nil {
+			return nil, nil
+		}
+		if !overtaken(err) {
+			log.FromContext(ctx).Error(err, "Cannot reserve requests, so nothing is sent", "configMap", r.Name)
+			return nil, err
+		}
+		if err := r.read(ctx); err != nil {
+			return nil, err
+		}
+		if r.stored.Data[writerField] != r.writer {
+			return r.parse(ctx), nil
+		}
+		// Somebody labelled it; what it says is still what this process wrote.
+	}
+}
+
+// read fills r.stored; when there is no ConfigMap, with one to create.
+func (r *Reservations) read(ctx context.Context) error {
+	r.stored = &corev1.ConfigMap{}
+	if err := r.Live.Get(ctx, r.Name, r.stored); apierrors.IsNotFound(err) {
+		r.stored = r.fresh()
+	} else if err != nil {
+		return fmt.Errorf("reading ConfigMap %s: %w", r.Name, err)
+	}
+	if r.stored.Data == nil {
+		r.stored.Data = map[string]string{}
+	}
+	return nil
+}
+
+func (r *Reservations) fresh() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Namespace:   r.Name.Namespace,
+		Name:        r.Name.Name,
+		Labels:      map[string]string{"app.kubernetes.io/managed-by": "opencx-operator"},
+		Annotations: map[string]string{"kubernetes.io/description": "What the operator has reserved of OpenCX's request limit, so that a restart does not exceed it. It is created again when it is deleted."},
+	}}
+}
+
+// write updates the ConfigMap, or creates it when it does not exist.
+func (r *Reservations) write(ctx context.Context) error {
+	if r.stored.ResourceVersion == "" {
+		return r.Client.Create(ctx, r.stored)
+	}
+	err := r.Client.Update(ctx, r.stored)
+	if apierrors.IsNotFound(err) { // deleted since it was read
+		data := r.stored.Data
+		r.stored = r.fresh()
+		r.stored.Data = data
+		return r.Client.Create(ctx, r.stored)
+	}
+	return err
+}
+
+// overtaken says that a write failed because somebody else wrote before.
+func overtaken(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+
+// parse returns what the ConfigMap says. What is no JSON says nothing: somebody
+// has changed it, and an operator that does not start helps nobody.
+func (r *Reservations) parse(ctx context.Context) map[string]budget.Reservation {
+	reservations := map[string]budget.Reservation{}
+	if err := json.Unmarshal([]byte(cmp.Or(r.stored.Data[reservationsField], "{}")), &reservations); err != nil {
+		log.FromContext(ctx).Error(err, "Ignoring reservations that cannot be read", "configMap", r.Name)
+		return map[string]budget.Reservation{}
+	}
+	return reservations
+}
