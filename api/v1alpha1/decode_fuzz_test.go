@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -48,7 +49,8 @@ var oddTimes = []string{
 	"2026-01-02T03:04:05.999999999Z", "2026-01-02T03:04:05.1234567890123Z", "2026-01-02T03:04:05+01:00", "2026-01-02T03:04:05-00:00", "2026-01-02T03:04:05+0100",
 	"2026-01-02T03:04:05", "2026-01-02t03:04:05z", "2026-01-02 03:04:05Z", "2026-01-02T03:04Z", "2026-01-02T3:4:5Z", "2026-1-2T03:04:05Z", "20260102T030405Z",
 	"2026-02-30T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "10000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "2026-01-02T24:00:00Z", "2026-01-02T03:04:60Z",
-	"2026-01-02", "2026-01-02T03:04:05,5Z", "2026-01-02T03:04:05.Z", "2026-01-02T03:04:05+25:00", "2026-01-02T03:04:05+23:59", "", "now", "0",
+	"2026-02-29T03:04:05Z", "2024-02-29T03:04:05Z", "2100-02-29T03:04:05Z", "2000-02-29T03:04:05Z", "2026-04-31T03:04:05Z", "2026-13-01T03:04:05Z", "2026-00-01T03:04:05Z", "2026-01-32T03:04:05Z",
+	"0001-01-01T00:00:00Z", "0000-02-29T03:04:05Z", "2026-01-02T24:00:00Z", "2026-01-02T03:04:60Z", "2026-01-02", "2026-01-02T03:04:05,5Z", "2026-01-02T03:04:05.Z", "2026-01-02T03:04:05+25:00", "2026-01-02T03:04:05+23:59", "", "now", "0",
 }
 
 // oddStrings are what people, or clients, put where something else belongs:
@@ -107,9 +109,9 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 		return "jane@example.com"
 	case name == "resyncInterval" && r.IntN(2) > 0:
 		return randomDuration(r)
-	case schema.Format == "date-time" && r.IntN(4) > 0:
+	case strings.HasSuffix(name, "Time") && r.IntN(4) > 0:
 		return "2026-01-02T03:04:05Z"
-	case schema.Format == "date-time":
+	case strings.HasSuffix(name, "Time"):
 		return oddTimes[r.IntN(len(oddTimes))]
 	case name == "reason":
 		return "Synced"

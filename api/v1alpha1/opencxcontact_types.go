@@ -153,10 +153,6 @@ type APIKeySecretReference struct {
 	Key string `json:"key,omitempty"`
 }
 
-// The rules on times in the status look idle. They are there because the API
-// server takes a list for a string that has a format, which Go would not decode;
-// a rule that reads the value refuses it.
-
 // OpenCXContactStatus is what the operator knows about the contact in OpenCX.
 // +kubebuilder:validation:MinProperties=0
 type OpenCXContactStatus struct {
@@ -164,7 +160,6 @@ type OpenCXContactStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime > timestamp('0001-01-01T00:00:00Z'))",message="lastTransitionTime must be a time such as 2026-01-02T03:04:05Z"
 	// +kubebuilder:validation:MinItems=0
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
@@ -178,19 +173,16 @@ type OpenCXContactStatus struct {
 	// lastSyncTime is when OpenCX last accepted a PATCH of this contact. Absent
 	// before the first.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self > timestamp('0001-01-01T00:00:00Z')",message="lastSyncTime must be a time such as 2026-01-02T03:04:05Z"
 	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
 
 	// lastAttemptTime is when a PATCH of this contact was last sent, whatever
 	// came back. Absent before the first.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self > timestamp('0001-01-01T00:00:00Z')",message="lastAttemptTime must be a time such as 2026-01-02T03:04:05Z"
 	LastAttemptTime *metav1.Time `json:"lastAttemptTime,omitempty"`
 
 	// nextAttemptTime is the earliest time of the scheduled retry. Absent while
 	// none is scheduled.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self > timestamp('0001-01-01T00:00:00Z')",message="nextAttemptTime must be a time such as 2026-01-02T03:04:05Z"
 	NextAttemptTime *metav1.Time `json:"nextAttemptTime,omitempty"`
 
 	// consecutiveFailures counts the attempts that failed in the same way since

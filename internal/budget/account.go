@@ -12,7 +12,7 @@ type account struct {
 	credential string // names it in metrics
 	limit      Limit
 
-	used      []time.Time     // when each ended request's slot is free again, ascending
+	used      usedSlots
 	inFlight  int             // slots taken whose request has not ended
 	turns     map[Asker]Class // askers that were woken and have not come yet
 	queue     *queue
@@ -65,13 +65,7 @@ func (a *account) lane(key Key, credential string) *lane {
 
 // prune forgets the slots that are free again.
 func (a *account) prune(now time.Time) {
-	free, _ := slices.BinarySearchFunc(a.used, now, func(until, now time.Time) int {
-		if until.After(now) {
-			return 1
-		}
-		return -1
-	})
-	a.used = a.used[free:]
+	a.used.prune(now)
 	for len(a.edits) > 0 && !now.Before(a.edits[0].at.Add(a.limit.Window)) {
 		namespace := a.edits[0].namespace
 		if a.editsOf[namespace]--; a.editsOf[namespace] == 0 {
@@ -84,17 +78,11 @@ func (a *account) prune(now time.Time) {
 	}
 }
 
-// use notes that a slot is not free again before until.
-func (a *account) use(until time.Time) {
-	i, _ := slices.BinarySearchFunc(a.used, until, time.Time.Compare)
-	a.used = slices.Insert(a.used, i, until)
-}
-
 // free is how many slots of the window are left at now.
 func (a *account) free(now time.Time) int {
 	a.prune(now)
 	a.share.recover(a.limit, now)
-	return max(0, a.share.requests-len(a.used)-a.inFlight-len(a.turns))
+	return max(0, a.share.requests-a.used.count-a.inFlight-len(a.turns))
 }
 
 // open says whether one more request may go, as far as the gate is concerned
@@ -151,10 +139,11 @@ func (a *account) interval(free int, now time.Time) time.Duration {
 	if expected == 0 {
 		return interval
 	}
-	for i := 0; i < len(a.used); i += 1 + len(a.used)/100 {
-		left := a.used[i].Sub(now)
-		slots := float64(free+i) - float64(expected)*left.Seconds()/a.limit.Window.Seconds()
+	for _, run := range a.used.runs {
+		left := run.Until.Sub(now)
+		slots := float64(free) - float64(expected)*left.Seconds()/a.limit.Window.Seconds()
 		interval = max(interval, time.Duration(float64(left)/max(1, slots)))
+		free += run.Slots
 	}
 	return interval
 }
@@ -170,14 +159,12 @@ func (a *account) nextPaced(free int) time.Time {
 		return at
 	}
 	between := a.limit.Window / time.Duration(spare)
-	for i, until := range a.used {
-		left := free + i
-		if left >= spare {
+	for _, run := range a.used.runs {
+		if free >= spare {
 			break
 		}
-		if covered := until.Add(-between * time.Duration(left)); covered.After(at) {
-			at = covered
-		}
+		at = latest(at, run.Until.Add(-between*time.Duration(free)))
+		free += run.Slots
 	}
 	return at
 }
@@ -217,8 +204,8 @@ func (a *account) turnOf(asker Asker, l *lane, now time.Time) time.Time {
 	}
 	if behind := ahead - free; behind >= 0 {
 		// Every slot comes round once a window.
-		if n := len(a.used); n > 0 {
-			at = latest(at, a.used[behind%n].Add(time.Duration(behind/n)*a.limit.Window))
+		if n := a.used.count; n > 0 {
+			at = latest(at, a.used.at(behind%n).Add(time.Duration(behind/n)*a.limit.Window))
 		} else {
 			at = latest(at, now.Add(time.Duration(1+behind/a.share.requests)*a.limit.Window))
 		}
@@ -243,8 +230,8 @@ func (a *account) nextChange(now time.Time) time.Time {
 	}
 	// Nobody waits.
 	next = a.forget()
-	if n := len(a.used); n > 0 && a.used[n-1].After(next) {
-		next = a.used[n-1]
+	if a.used.count > 0 {
+		next = latest(next, a.used.last())
 	}
 	if !next.After(now) {
 		return time.Time{}
@@ -265,8 +252,8 @@ func (a *account) nextGrant(now time.Time) time.Time {
 		return time.Time{} // when a request ends, or more is reserved
 	case free > 0:
 		return a.nextPaced(free)
-	case len(a.used) > 0:
-		return a.used[0]
+	case a.used.count > 0:
+		return a.used.first()
 	}
 	return time.Time{}
 }
@@ -291,7 +278,7 @@ func (a *account) forget() time.Time {
 // idle says that nothing would be lost if the account were forgotten.
 func (a *account) idle(now time.Time) bool {
 	a.prune(now)
-	active := a.inFlight + len(a.used)
+	active := a.inFlight + a.used.count
 	for _, l := range a.lanes {
 		active += l.active + l.parked.len()
 	}

@@ -70,7 +70,7 @@ type Budget struct {
 	accounts map[Key]*account
 	places   map[Asker]*lane // where an asker waits or has its turn
 
-	before       map[string][]time.Time // what earlier processes reserved, by reservationID
+	before       map[string]*usedSlots // what earlier processes reserved, by reservationID
 	forgetBefore time.Time
 	saving       bool
 	saveFailures int
@@ -82,7 +82,7 @@ func New(options Options) *Budget {
 		options:  options,
 		accounts: map[Key]*account{},
 		places:   map[Asker]*lane{},
-		before:   map[string][]time.Time{},
+		before:   map[string]*usedSlots{},
 	}
 }
 
@@ -217,7 +217,7 @@ type Slot struct {
 // fault with the request itself.
 func (s *Slot) Answered() {
 	s.end(func(acct *account, now time.Time) {
-		acct.use(now.Add(acct.limit.Window))
+		acct.used.add(now.Add(acct.limit.Window), 1)
 		acct.gate.succeeded(s.taken)
 		if s.lane.gate.succeeded(s.taken) {
 			s.budget.wakeAll(s.lane)
@@ -230,7 +230,7 @@ func (s *Slot) Answered() {
 // for it are woken, because what they wait for is now another thing.
 func (s *Slot) Unauthorized() {
 	s.end(func(acct *account, now time.Time) {
-		acct.use(now.Add(acct.limit.Window))
+		acct.used.add(now.Add(acct.limit.Window), 1)
 		acct.gate.succeeded(s.taken)
 		if s.lane.gate.met(Unauthorized, s.asker, s.taken, now) {
 			s.lane.recall(s.budget.places)
@@ -244,7 +244,7 @@ func (s *Slot) Unauthorized() {
 // at a time is sent.
 func (s *Slot) Failed() {
 	s.end(func(acct *account, now time.Time) {
-		acct.use(now.Add(acct.limit.Window))
+		acct.used.add(now.Add(acct.limit.Window), 1)
 		if acct.gate.met(Unavailable, s.asker, s.taken, now) {
 			acct.takeBackTurns()
 		}
@@ -259,7 +259,7 @@ func (s *Slot) NoAnswer() {
 		if latest.Before(now) {
 			latest = now
 		}
-		acct.use(latest.Add(acct.limit.Window))
+		acct.used.add(latest.Add(acct.limit.Window), 1)
 		if acct.gate.met(Unavailable, s.asker, s.taken, now) {
 			acct.takeBackTurns()
 		}
@@ -274,8 +274,8 @@ func (s *Slot) NoAnswer() {
 func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 	s.end(func(acct *account, now time.Time) {
 		acct.prune(now)
-		acct.share.lower(acct.limit, len(acct.used)+acct.inFlight, now)
-		acct.use(now.Add(acct.limit.Window))
+		acct.share.lower(acct.limit, acct.used.count+acct.inFlight, now)
+		acct.used.add(now.Add(acct.limit.Window), 1)
 		acct.gate.limited(s.taken, now, retryAfter)
 		acct.takeBackTurns()
 		until = acct.gate.until

@@ -28,12 +28,6 @@ type Reservation struct {
 	Used []UsedSlots `json:"used,omitempty"`
 }
 
-// UsedSlots are slots that are free again at the same time.
-type UsedSlots struct {
-	Until time.Time `json:"until"`
-	Slots int       `json:"slots"`
-}
-
 // SaveFunc keeps reservations, by an ID of their key, where a restart does not
 // lose them. When it finds that another process has saved others since this one
 // last loaded or saved, it returns those and saves nothing.
@@ -55,40 +49,33 @@ func (a *account) wantsBlock() bool {
 // reservation is what to save of the account when reserved is added to its
 // credit.
 func (a *account) reservation(reserved int, now time.Time) Reservation {
-	r := Reservation{Open: a.inFlight + a.credit + reserved}
-	step := a.limit.Window / buckets
-	for _, until := range a.used {
-		until = now.Round(0).Add(until.Sub(now) + step).Truncate(step) // by the wall clock from here on
-		if n := len(r.Used); n > 0 && r.Used[n-1].Until.Equal(until) {
-			r.Used[n-1].Slots++
-		} else {
-			r.Used = append(r.Used, UsedSlots{until, 1})
-		}
-	}
-	return r
+	return Reservation{Open: a.inFlight + a.credit + reserved, Used: a.used.rounded(a.limit.Window/buckets, now)}
 }
 
-// restored turns what another process saved into times at which slots are free
-// again. Clocks differ and are set, so none is later than if the slot was used
-// just now.
-func (b *Budget) restored(r Reservation, now time.Time) (until []time.Time) {
+// rounded is what is used by the wall clock, rounded up to a multiple of step.
+func (u *usedSlots) rounded(step time.Duration, now time.Time) []UsedSlots {
+	var rounded usedSlots
+	for _, run := range u.runs {
+		rounded.add(now.Round(0).Add(run.Until.Sub(now)+step).Truncate(step), run.Slots)
+	}
+	return rounded.runs
+}
+
+// restored turns what another process saved into when slots are free again.
+// Clocks differ and are set, so none is later than if the slot was used just now.
+func (b *Budget) restored(r Reservation, now time.Time) *usedSlots {
 	latest := now.Add(b.options.CallTimeout + b.options.Limit.Window)
-	add := func(at time.Time, slots int) {
-		// More than the limit at one time say no more than the limit.
-		for range min(slots, b.options.Limit.Requests) {
-			until = append(until, at)
+	used := &usedSlots{}
+	for _, run := range r.Used {
+		at := now.Add(run.Until.Sub(now.Round(0))) // by the monotonic clock from here on
+		if at.After(latest) {
+			at = latest
 		}
+		used.add(at, run.Slots)
 	}
-	for _, used := range r.Used {
-		// By the monotonic clock from here on.
-		if at := now.Add(used.Until.Sub(now.Round(0))); at.Before(latest) {
-			add(at, used.Slots)
-		} else {
-			add(latest, used.Slots)
-		}
-	}
-	add(latest, r.Open)
-	return until
+	used.add(latest, r.Open)
+	used.prune(now)
+	return used
 }
 
 // Restore makes the budget respect what processes before this one may have
@@ -101,18 +88,19 @@ func (b *Budget) Restore(reservations map[string]Reservation) {
 
 func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 	for id, r := range reservations {
-		until := b.restored(r, now)
+		used := b.restored(r, now)
 		found := false
 		for _, acct := range b.accounts {
 			if reservationID(acct.key) == id {
 				found = true
-				for _, at := range until {
-					acct.use(at)
-				}
+				acct.used.addAll(used)
 			}
 		}
+		if earlier := b.before[id]; earlier != nil {
+			used.addAll(earlier)
+		}
 		if !found {
-			b.before[id] = until
+			b.before[id] = used
 		}
 	}
 	b.forgetBefore = now.Add(b.options.CallTimeout + b.options.Limit.Window)
@@ -121,10 +109,10 @@ func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 // inherit gives a new account what was saved for its key.
 func (b *Budget) inherit(acct *account, now time.Time) {
 	id := reservationID(acct.key)
-	for _, at := range b.before[id] {
-		acct.use(at)
+	if used := b.before[id]; used != nil {
+		acct.used.addAll(used)
+		delete(b.before, id)
 	}
-	delete(b.before, id)
 	acct.prune(now)
 }
 
@@ -136,21 +124,24 @@ func (b *Budget) reserve() {
 		return
 	}
 	now := time.Now()
-	blocks := map[*account]int{}
+	var blocks map[*account]int
 	for _, acct := range b.accounts {
 		if acct.wantsBlock() {
+			if blocks == nil {
+				blocks = map[*account]int{}
+			}
 			blocks[acct] = acct.block()
 		}
 	}
-	if len(blocks) == 0 {
+	if blocks == nil {
 		return
 	}
+	if now.After(b.forgetBefore) {
+		clear(b.before)
+	}
 	reservations := map[string]Reservation{}
-	if now.Before(b.forgetBefore) {
-		for id, until := range b.before {
-			r := (&account{limit: b.options.Limit, used: until}).reservation(0, now)
-			reservations[id] = r
-		}
+	for id, used := range b.before {
+		reservations[id] = Reservation{Used: used.rounded(b.options.Limit.Window/buckets, now)}
 	}
 	for _, acct := range b.accounts {
 		acct.prune(now)

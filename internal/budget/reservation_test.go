@@ -161,6 +161,12 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken: %q, want both", got)
 		}
 	})
+	runSaved(t, "numbers that make no sense open nothing", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
+		b.Restore(map[string]Reservation{reservationID(keyA): {Open: -100, Used: []UsedSlots{{time.Now().Add(time.Minute), -100}, {time.Now().Add(time.Minute), 20}}}})
+		mustWait(t, b, ask(keyA, "a"))
+		synctest.Wait()
+		mustWait(t, b, ask(keyA, "a"))
+	})
 	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
 		b.Restore(map[string]Reservation{"ffff": {Open: 5}})
 		for _, want := range []int{2, 1} { // with what was restored, and a window later without

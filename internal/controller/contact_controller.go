@@ -265,8 +265,11 @@ func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.Op
 	log.FromContext(ctx).Info("Contact changed state", details...)
 	eventType := corev1.EventTypeNormal
 	switch {
-	case is.Reason == v1alpha1.WaitingReason:
-		return // an import of thousands would bring as many events
+	case is.Reason == v1alpha1.WaitingReason,
+		is.Reason == v1alpha1.SyncedReason && (was == nil || was.Reason == v1alpha1.WaitingReason):
+		// All goes as it should. An import of thousands would bring as many
+		// events, and cost the API server as much as their status.
+		return
 	case is.Status == metav1.ConditionFalse:
 		eventType = corev1.EventTypeWarning
 	}

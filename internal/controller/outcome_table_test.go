@@ -102,10 +102,10 @@ var _ = Describe("Status after the first attempt", func() {
 		},
 		Entry("200", opencxtest.Answer{}, told{
 			"1/1 Ready=True:Synced", "OpenCX has accepted the contact", nil, backoff{},
-			[]string{"Normal Synced OpenCX has accepted the contact"}, status.CurrentStatus}),
+			[]string{}, status.CurrentStatus}),
 		Entry("204", opencxtest.Answer{Status: 204}, told{
 			"1/1 Ready=True:Synced", "OpenCX has accepted the contact", nil, backoff{},
-			[]string{"Normal Synced OpenCX has accepted the contact"}, status.CurrentStatus}),
+			[]string{}, status.CurrentStatus}),
 		Entry("429 with Retry-After", opencxtest.Answer{Status: 429, Header: map[string]string{"Retry-After": "30"}}, told{
 			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests", answer(429, "", ""), backoff{30 * time.Second, 30 * time.Second},
 			[]string{"Normal RateLimited OpenCX answered 429 Too Many Requests"}, status.InProgressStatus}),

@@ -26,26 +26,40 @@ import (
 )
 
 // CacheByObject is how the manager's cache must treat the objects that this
-// package watches. Of Secrets it keeps identity and version alone: even their
-// metadata can hold the data once more, in the annotation of kubectl apply.
+// package watches: it keeps what is looked at.
 func CacheByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
-		&corev1.Secret{}: {Transform: func(object any) (any, error) {
-			full, ok := object.(metav1.Object)
-			if !ok {
-				return object, nil // a tombstone
-			}
-			return &metav1.PartialObjectMetadata{
-				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-				ObjectMeta: metav1.ObjectMeta{
-					Namespace:       full.GetNamespace(),
-					Name:            full.GetName(),
-					UID:             full.GetUID(),
-					ResourceVersion: full.GetResourceVersion(),
-				},
-			}, nil
-		}},
+		&v1alpha1.OpenCXContact{}: {Transform: withoutBookkeeping},
+		&corev1.Secret{}:          {Transform: identityAlone},
 	}
+}
+
+// withoutBookkeeping removes what tools note about an object, which can be more
+// than the object.
+func withoutBookkeeping(object any) (any, error) {
+	if full, ok := object.(metav1.Object); ok { // not a tombstone
+		full.SetManagedFields(nil)
+		delete(full.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
+}
+
+// identityAlone keeps of a Secret's metadata what tells that it has changed. The
+// rest can hold the data once more, in the annotation of kubectl apply.
+func identityAlone(object any) (any, error) {
+	full, ok := object.(metav1.Object)
+	if !ok {
+		return object, nil // a tombstone
+	}
+	return &metav1.PartialObjectMetadata{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:       full.GetNamespace(),
+			Name:            full.GetName(),
+			UID:             full.GetUID(),
+			ResourceVersion: full.GetResourceVersion(),
+		},
+	}, nil
 }
 
 // SetupWithManager registers the reconciler and its watches.

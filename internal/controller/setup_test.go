@@ -43,11 +43,23 @@ func TestTheCacheKeepsNothingOfASecretButItsIdentity(t *testing.T) {
 	full.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "the data once more"}
 	full.Labels = map[string]string{"a": "b"}
 	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-	for _, options := range CacheByObject() {
-		got, err := options.Transform(full)
-		want := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: identity}
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("the cache keeps %+v, %v", got, err)
-		}
+	got, err := identityAlone(full)
+	want := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: identity}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the cache keeps %+v, %v", got, err)
+	}
+}
+
+func TestTheCacheKeepsAContactWithoutBookkeeping(t *testing.T) {
+	full := &v1alpha1.OpenCXContact{}
+	full.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "the spec once more", "a": "b"}
+	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	full.Spec.ContactID = "jane"
+	want := &v1alpha1.OpenCXContact{}
+	want.Annotations = map[string]string{"a": "b"}
+	want.Spec.ContactID = "jane"
+	got, err := withoutBookkeeping(full)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the cache keeps %+v, %v", got, err)
 	}
 }

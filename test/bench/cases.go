@@ -1,0 +1,421 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+)
+
+// many is how many contacts a backlog has.
+const many = 1000
+
+// bench is what the flags set.
+type bench struct {
+	short budget.Limit  // OpenCX's limit in a shorter window, for drains
+	idle  time.Duration // how long nothing happens
+	pairs int           // how often operator and bare loop are compared
+}
+
+// cases are the rows of the table, in order.
+func (b bench) cases() []struct {
+	name string
+	run  func(context.Context, *result) error
+} {
+	return []struct {
+		name string
+		run  func(context.Context, *result) error
+	}{
+		{"90 contacts into an empty window", b.smallBatch},
+		{"drain of 1000 at the limit", b.drain},
+		{"edits in another namespace during a drain", b.edits},
+		{"three kills and restarts in a drain", b.kills},
+		{"somebody else takes half of the quota", b.others},
+		{"revoked key and 1000 contacts waiting", b.revoked},
+		{"no limit", b.noLimit},
+		{"restart and idle with 1000 in sync", b.rest},
+	}
+}
+
+// bound is the least time in which n requests can be made.
+func bound(n int, limit budget.Limit) time.Duration {
+	return time.Duration((n+limit.Requests-1)/limit.Requests-1) * limit.Window
+}
+
+func (b bench) smallBatch(ctx context.Context, r *result) error {
+	return inWorld(ctx, budget.DefaultLimit, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer operator.kill()
+		if err := w.declare("shop", 90); err != nil {
+			return err
+		}
+		applied := time.Now()
+		if err := w.untilAccepted(90, 2*time.Minute); err != nil {
+			return err
+		}
+		r.atMost("last accepted after the last apply", lastAccepted(w.accepted()).Sub(applied).Seconds(), 3, "s")
+		r.exactly("requests", float64(len(w.simulator.Journal())), 90, "")
+		return nil
+	})
+}
+
+func (b bench) drain(ctx context.Context, r *result) error {
+	return inWorld(ctx, b.short, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer operator.kill()
+		if err := w.declare("import", many); err != nil {
+			return err
+		}
+		least := bound(many, b.short)
+		if err := w.untilAccepted(many, 3*least); err != nil {
+			return err
+		}
+		journal := w.simulator.Journal()
+		r.atMost("time in bounds", lastAccepted(w.accepted()).Sub(journal[0].Time).Seconds()/least.Seconds(), 1.15, "")
+		r.atMost("refused", float64(refused(journal)), 0, "")
+		r.exactly("requests", float64(len(journal)), many, "")
+		return nil
+	})
+}
+
+// edits makes six edits in a window, at random times, until a drain has ended.
+func (b bench) edits(ctx context.Context, r *result) error {
+	const edited = 30
+	return inWorld(ctx, b.short, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer operator.kill()
+		if err := w.declare("shop", edited); err != nil {
+			return err
+		}
+		if err := errors.Join(w.untilReady(edited, time.Minute), w.pause(b.short.Window)); err != nil {
+			return err
+		}
+		imported := make(chan error, 1)
+		go func() { imported <- w.declare("import", many) }()
+		made := map[string]time.Time{}
+		latencies := []float64{}
+		start := time.Now()
+		for i := 0; len(w.accepted()) < many; i++ {
+			if err := w.pause(rand.N(b.short.Window / 3)); err != nil {
+				return err
+			}
+			if time.Since(start) > 4*bound(many, b.short) {
+				return errors.New("the drain does not end")
+			}
+			name := fmt.Sprintf("shop-%04d", i%edited)
+			if last, before := made[name]; before && !w.accepted()[name].After(last) {
+				continue // still waits
+			} else if before {
+				latencies = append(latencies, w.accepted()[name].Sub(last).Seconds())
+			}
+			made[name] = time.Now()
+			contact := &v1alpha1.OpenCXContact{}
+			contact.Namespace, contact.Name = "shop", name
+			patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"name":"edit %d"}}`, i))
+			if err := w.k8s.Patch(w, contact, patch); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(<-imported, w.untilAccepted(many+edited, time.Minute), w.pause(b.short.Window)); err != nil {
+			return err
+		}
+		accepted := w.accepted()
+		for name, at := range made {
+			latencies = append(latencies, accepted[name].Sub(at).Seconds())
+		}
+		slices.Sort(latencies)
+		window := b.short.Window.Seconds()
+		r.told("edits", float64(len(latencies)), "")
+		r.atMost("p95 until accepted", latencies[(len(latencies)*95+99)/100-1], window/30+0.1, "s")
+		r.atMost("worst until accepted", latencies[len(latencies)-1], window/6, "s")
+		r.atMost("refused", float64(refused(w.simulator.Journal())), 0, "")
+		return nil
+	})
+}
+
+func (b bench) kills(ctx context.Context, r *result) error {
+	return inWorld(ctx, b.short, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer func() { operator.kill() }()
+		if err := w.declare("import", many); err != nil {
+			return err
+		}
+		lost := 0
+		for _, part := range []int{250, 500, 750} {
+			if err := w.untilAccepted(part, 3*bound(many, b.short)); err != nil {
+				return err
+			}
+			operator.kill()
+			accepted := len(w.accepted())
+			ready, err := w.ready()
+			if err != nil {
+				return err
+			}
+			lost += accepted - ready
+			if operator, err = w.startOperator(); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(w.untilReady(many, 5*bound(many, b.short)), w.pause(b.short.Window)); err != nil {
+			return err
+		}
+		journal := w.simulator.Journal()
+		r.atMost("refused", float64(refused(journal)), 0, "")
+		r.told("in flight at a kill", float64(lost), "")
+		r.exactly("requests", float64(len(journal)), float64(many+lost), "")
+		r.told("time in bounds", lastAccepted(w.accepted()).Sub(journal[0].Time).Seconds()/bound(many, b.short).Seconds(), "")
+		return nil
+	})
+}
+
+// others sends, beside the operator and with the same key, half of the limit.
+func (b bench) others(ctx context.Context, r *result) error {
+	const windows, settled = 18, 3
+	return inWorld(ctx, b.short, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer operator.kill()
+		if err := w.declare("import", windows*b.short.Requests); err != nil {
+			return err
+		}
+		start := time.Now()
+		ticker := time.NewTicker(2 * b.short.Window / time.Duration(b.short.Requests))
+		defer ticker.Stop()
+		for time.Since(start) < windows*b.short.Window {
+			<-ticker.C
+			if err := w.somebodyElse(); err != nil {
+				return err
+			}
+		}
+		end := time.Now()
+		var ours, refused, theirs float64
+		for _, request := range w.simulator.Journal() {
+			switch ok := request.Status == http.StatusOK; {
+			case request.Time.Before(start.Add(settled*b.short.Window)) || request.Time.After(end):
+			case !strings.HasPrefix(request.Path, "/contacts/import-"):
+				if ok {
+					theirs++
+				}
+			case ok:
+				ours++
+			default:
+				ours++
+				refused++
+			}
+		}
+		left := end.Sub(start.Add(settled*b.short.Window)).Seconds()/b.short.Window.Seconds()*float64(b.short.Requests) - theirs
+		r.atMost("refused after three windows", 100*refused/ours, 2, "%")
+		r.atLeast("used of what is left", 100*(ours-refused)/left, 85, "%")
+		return nil
+	})
+}
+
+func (w *world) somebodyElse() error {
+	request, err := http.NewRequestWithContext(w, http.MethodPatch, w.apiURL+"/contacts/theirs", strings.NewReader(`{"contact":{}}`))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+apiKey)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
+func (b bench) revoked(ctx context.Context, r *result) error {
+	return inWorld(ctx, b.short, func(w *world) error {
+		w.simulator.SetKeys("another")
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer operator.kill()
+		if err := errors.Join(w.declare("import", many), w.pause(10*b.short.Window)); err != nil {
+			return err
+		}
+		r.atMost("requests in ten windows", float64(len(w.simulator.Journal())), 10, "")
+		return nil
+	})
+}
+
+// speed is what it took to bring contacts in sync.
+type speed struct{ rate, cpu, rss float64 }
+
+func (b bench) noLimit(ctx context.Context, r *result) error {
+	return inWorld(ctx, unlimited, func(w *world) error {
+		var ours, bare []speed
+		for pair := range b.pairs {
+			s, err := w.measure(fmt.Sprintf("bare-%d", pair), func() (*process, error) { return w.start("bareloop") })
+			if err != nil {
+				return err
+			}
+			bare = append(bare, s)
+			before, err := w.writes()
+			if err != nil {
+				return err
+			}
+			if s, err = w.measure(fmt.Sprintf("ours-%d", pair), w.startOperator); err != nil {
+				return err
+			}
+			ours = append(ours, s)
+			after, err := w.writes()
+			if err != nil {
+				return err
+			}
+			if pair == 0 {
+				written := after.minus(before)
+				r.exactly("status writes per contact", written.status/many, 1, "")
+				r.atMost("events per contact", written.events/many, 1, "")
+				r.told("writes of reservations", written.reservations, "")
+				r.atMost("writes refused as conflicts", written.conflicts, 0, "")
+			}
+		}
+		for _, each := range []struct {
+			name   string
+			speeds []speed
+		}{{"operator", ours}, {"bare loop", bare}} {
+			r.told(each.name, median(each.speeds, speed.getRate), "contacts/s")
+			r.told(each.name+" CPU", 1000*median(each.speeds, speed.getCPU), "ms/contact")
+			r.told(each.name+" peak RSS", median(each.speeds, speed.getRSS), "MB")
+		}
+		r.atLeast("contacts/s, operator to bare loop", median(ours, speed.getRate)/median(bare, speed.getRate), 0.75, "")
+		r.atMost("CPU, operator to bare loop", median(ours, speed.getCPU)/median(bare, speed.getCPU), 1.5, "")
+		r.atMost("highest RSS", slices.MaxFunc(ours, func(a, b speed) int { return int(a.rss*1000) - int(b.rss*1000) }).rss, 64, "MB")
+		return nil
+	})
+}
+
+func (s speed) getRate() float64 { return s.rate }
+func (s speed) getCPU() float64  { return s.cpu }
+func (s speed) getRSS() float64  { return s.rss }
+
+func median(speeds []speed, of func(speed) float64) float64 {
+	var values []float64
+	for _, s := range speeds {
+		values = append(values, of(s))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// measure declares contacts while nothing runs, and brings them in sync.
+func (w *world) measure(namespace string, start func() (*process, error)) (speed, error) {
+	if err := w.declare(namespace, many); err != nil {
+		return speed{}, err
+	}
+	before := len(w.simulator.Journal())
+	p, err := start()
+	if err != nil {
+		return speed{}, err
+	}
+	defer p.kill()
+	err = w.until("all requests", 5*time.Minute, func() (bool, error) { return len(w.simulator.Journal())-before >= many, nil })
+	if err != nil {
+		return speed{}, err
+	}
+	// Status and events follow; nothing more may.
+	if err := w.pause(5 * time.Second); err != nil {
+		return speed{}, err
+	}
+	journal := w.simulator.Journal()[before:]
+	if err := errors.Join(p.notePeakRSS(), p.stop()); err != nil {
+		return speed{}, err
+	}
+	if len(journal) != many {
+		return speed{}, fmt.Errorf("%d requests for %d contacts", len(journal), many)
+	}
+	if err := w.k8s.DeleteAllOf(w, &v1alpha1.OpenCXContact{}, client.InNamespace(namespace)); err != nil {
+		return speed{}, err
+	}
+	cpu, rss := p.used()
+	took := slices.MaxFunc(slices.Collect(maps.Values(w.accepted())), time.Time.Compare).Sub(journal[0].Time)
+	return speed{rate: many / took.Seconds(), cpu: cpu.Seconds() / many, rss: rss / 1e6}, nil
+}
+
+func (b bench) rest(ctx context.Context, r *result) error {
+	return inWorld(ctx, unlimited, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer func() { operator.kill() }()
+		if err := errors.Join(w.declare("shop", many), w.untilReady(many, 5*time.Minute), w.pause(2*time.Second), operator.stop()); err != nil {
+			return err
+		}
+		requests := len(w.simulator.Journal())
+		before, err := w.writes()
+		if err != nil {
+			return err
+		}
+		if operator, err = w.startOperator(); err != nil {
+			return err
+		}
+		err = w.until("a look at each contact", time.Minute, func() (bool, error) {
+			looks, err := w.metric(operator, "controller_runtime_reconcile_total")
+			return looks >= many, err
+		})
+		if err != nil {
+			return err
+		}
+		if err := w.pause(5 * time.Second); err != nil {
+			return err
+		}
+		after, err := w.writes()
+		if err != nil {
+			return err
+		}
+		r.atMost("requests after a restart", float64(len(w.simulator.Journal())-requests), 0, "")
+		r.atMost("status writes after a restart", after.minus(before).status, 0, "")
+
+		cpuBefore, err := w.metric(operator, "process_cpu_seconds_total")
+		if err != nil {
+			return err
+		}
+		if err := w.pause(b.idle); err != nil {
+			return err
+		}
+		cpuAfter, err := w.metric(operator, "process_cpu_seconds_total")
+		if err != nil {
+			return err
+		}
+		idle, err := w.writes()
+		if err != nil {
+			return err
+		}
+		written := idle.minus(after)
+		r.told("idle for", b.idle.Seconds(), "s")
+		r.atMost("requests while idle", float64(len(w.simulator.Journal())-requests), 0, "")
+		r.atMost("writes while idle", written.status+written.events+written.reservations, 0, "")
+		r.atMost("CPU while idle", 100*(cpuAfter-cpuBefore)/b.idle.Seconds(), 0.5, "%")
+		rss, err := w.metric(operator, "process_resident_memory_bytes")
+		r.told("RSS while idle", rss/1e6, "MB")
+		return err
+	})
+}
