@@ -176,19 +176,19 @@ func TestWaiting(t *testing.T) {
 			mustWait(t, b, ask(keyA, name))
 		}
 		time.Sleep(time.Minute)
-		for _, want := range []string{"a", "b", "c d e"} { // the last three fit
+		step := func(wait time.Duration, want string) {
+			t.Helper()
+			time.Sleep(wait)
 			synctest.Wait()
 			if got := w.names(); got != want {
 				t.Errorf("woken: %q, want %q", got, want)
 			}
-			if want != "c d e" {
-				take(t, b, ask(keyA, want)).Answered()
-				time.Sleep(20 * time.Second)
-			}
-			if want == "b" {
-				time.Sleep(40 * time.Second)
-			}
 		}
+		step(0, "a")
+		take(t, b, ask(keyA, "a")).Answered()
+		step(20*time.Second, "b")
+		take(t, b, ask(keyA, "b")).Answered()
+		step(60*time.Second, "c d e") // the last three fit
 	})
 	run(t, "an asker with a new key leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
 		spend(t, b, keyA, 3)
@@ -347,4 +347,25 @@ func TestParseLimit(t *testing.T) {
 			t.Errorf("ParseLimit(%q) error = %v, want one about %q", in, err, want)
 		}
 	}
+}
+
+// A step of the clock, by NTP or a suspended machine, moves no time that has a
+// monotonic reading.
+func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
+	b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
+	b.Restore(map[string]Reservation{reservationID(keyA): {Used: []UsedSlots{{time.Now().Add(time.Minute).Round(0), 1}}}})
+	take(t, b, ask(keyA, "answered")).Answered()
+	take(t, b, ask(keyA, "lost")).NoAnswer()
+	mustWait(t, b, ask(keyA, "waits"))
+	until := take(t, b, ask(keyB, "refused")).RateLimited(0)
+	times := []time.Time{until, b.accounts[keyB].share.raiseAt}
+	for _, run := range b.accounts[keyA].used.runs {
+		times = append(times, run.Until)
+	}
+	for _, at := range times {
+		if !strings.Contains(at.String(), " m=") {
+			t.Errorf("%s has no monotonic reading", at)
+		}
+	}
+	b.Withdraw(Asker{"shop", "waits"})
 }

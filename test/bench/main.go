@@ -40,7 +40,7 @@ func run(ctx context.Context) error {
 	folder := flag.String("out", "bin", "`folder` for bench.json and bench.txt")
 	flag.Var(&b.short, "limit", "limit in the cases that wait for it, as count/duration; the real one is 100/1m, which takes ten times as long")
 	flag.DurationVar(&b.idle, "idle", 5*time.Minute, "how long the idle operator is watched")
-	flag.IntVar(&b.pairs, "pairs", 3, "how often operator and bare loop are compared; the median counts")
+	flag.IntVar(&b.pairs, "pairs", 5, "how often operator and bare loop are compared; the median counts")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
