@@ -48,9 +48,9 @@ func (b bench) cases() []struct {
 	}
 }
 
-// bound is the least time in which n requests can be made.
-func bound(n int, limit budget.Limit) time.Duration {
-	return time.Duration((n+limit.Requests-1)/limit.Requests-1) * limit.Window
+// bound is the least time in which many requests can be made.
+func bound(limit budget.Limit) time.Duration {
+	return time.Duration((many+limit.Requests-1)/limit.Requests-1) * limit.Window
 }
 
 func (b bench) smallBatch(ctx context.Context, r *result) error {
@@ -68,7 +68,7 @@ func (b bench) smallBatch(ctx context.Context, r *result) error {
 			return err
 		}
 		r.atMost("last accepted after the last apply", lastAccepted(w.accepted()).Sub(applied).Seconds(), 3, "s")
-		r.exactly("requests", float64(len(w.simulator.Journal())), 90, "")
+		r.exactly("requests", float64(len(w.simulator.Journal())), 90)
 		return nil
 	})
 }
@@ -83,14 +83,14 @@ func (b bench) drain(ctx context.Context, r *result) error {
 		if err := w.declare("import", many); err != nil {
 			return err
 		}
-		least := bound(many, b.short)
+		least := bound(b.short)
 		if err := w.untilAccepted(many, 3*least); err != nil {
 			return err
 		}
 		journal := w.simulator.Journal()
 		r.atMost("time in bounds", lastAccepted(w.accepted()).Sub(journal[0].Time).Seconds()/least.Seconds(), 1.15, "")
 		r.atMost("refused", float64(refused(journal)), 0, "")
-		r.exactly("requests", float64(len(journal)), many, "")
+		r.exactly("requests", float64(len(journal)), many)
 		return nil
 	})
 }
@@ -119,7 +119,7 @@ func (b bench) edits(ctx context.Context, r *result) error {
 			if err := w.pause(rand.N(b.short.Window / 3)); err != nil {
 				return err
 			}
-			if time.Since(start) > 4*bound(many, b.short) {
+			if time.Since(start) > 4*bound(b.short) {
 				return errors.New("the drain does not end")
 			}
 			name := fmt.Sprintf("shop-%04d", i%edited)
@@ -165,7 +165,7 @@ func (b bench) kills(ctx context.Context, r *result) error {
 		}
 		lost := 0
 		for _, part := range []int{250, 500, 750} {
-			if err := w.untilAccepted(part, 3*bound(many, b.short)); err != nil {
+			if err := w.untilAccepted(part, 3*bound(b.short)); err != nil {
 				return err
 			}
 			operator.kill()
@@ -179,14 +179,14 @@ func (b bench) kills(ctx context.Context, r *result) error {
 				return err
 			}
 		}
-		if err := errors.Join(w.untilReady(many, 5*bound(many, b.short)), w.pause(b.short.Window)); err != nil {
+		if err := errors.Join(w.untilReady(many, 5*bound(b.short)), w.pause(b.short.Window)); err != nil {
 			return err
 		}
 		journal := w.simulator.Journal()
 		r.atMost("refused", float64(refused(journal)), 0, "")
 		r.told("in flight at a kill", float64(lost), "")
-		r.exactly("requests", float64(len(journal)), float64(many+lost), "")
-		r.told("time in bounds", lastAccepted(w.accepted()).Sub(journal[0].Time).Seconds()/bound(many, b.short).Seconds(), "")
+		r.exactly("requests", float64(len(journal)), float64(many+lost))
+		r.told("time in bounds", lastAccepted(w.accepted()).Sub(journal[0].Time).Seconds()/bound(b.short).Seconds(), "")
 		return nil
 	})
 }
@@ -291,7 +291,7 @@ func (b bench) noLimit(ctx context.Context, r *result) error {
 			}
 			if pair == 0 {
 				written := after.minus(before)
-				r.exactly("status writes per contact", written.status/many, 1, "")
+				r.exactly("status writes per contact", written.status/many, 1)
 				r.atMost("events per contact", written.events/many, 1, "")
 				r.told("writes of reservations", written.reservations, "")
 				r.atMost("writes refused as conflicts", written.conflicts, 0, "")

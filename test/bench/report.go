@@ -59,8 +59,8 @@ func (r *result) atLeast(name string, got, goal float64, unit string) {
 	r.Values = append(r.Values, value{Name: name, Got: got, Unit: unit, AtLeast: &goal})
 }
 
-func (r *result) exactly(name string, got, goal float64, unit string) {
-	r.Values = append(r.Values, value{Name: name, Got: got, Unit: unit, AtMost: &goal, AtLeast: &goal})
+func (r *result) exactly(name string, got, goal float64) {
+	r.Values = append(r.Values, value{Name: name, Got: got, AtMost: &goal, AtLeast: &goal})
 }
 
 // printTable writes results as one Markdown table, and says whether all goals
