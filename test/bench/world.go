@@ -269,7 +269,7 @@ func (p *process) stop() error {
 // kill ends the process at whatever it is doing. One that has ended stays so.
 func (p *process) kill() {
 	if p.cmd.ProcessState == nil && p.cmd.Process.Kill() == nil {
-		_ = <-p.ended // it was killed
+		<-p.ended //nolint:errcheck // it was killed
 	}
 }
 
