@@ -1,6 +1,8 @@
 package budget
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -13,8 +15,8 @@ type account struct {
 	limit      Limit
 
 	used      usedSlots
-	inFlight  int             // slots taken whose request has not ended
-	turns     map[Asker]Class // askers that were woken and have not come yet
+	inFlight  int            // slots taken whose request has not ended
+	turns     map[Asker]turn // askers that were woken and have not come yet
 	queue     *queue
 	edits     []edit         // that had a slot in the trailing window, the oldest first
 	editsOf   map[string]int // how many of them each namespace made
@@ -31,6 +33,12 @@ type account struct {
 	timer *time.Timer // fires at nextChange
 }
 
+// turn is what an asker was given when it was woken.
+type turn struct {
+	class  Class
+	number int // in the order in which turns were given
+}
+
 // edit is a turn that went to an edit.
 type edit struct {
 	at        time.Time
@@ -43,7 +51,7 @@ func newAccount(key Key, credential string, limit Limit, reserves bool) *account
 		key:        key,
 		credential: credential,
 		limit:      limit,
-		turns:      map[Asker]Class{},
+		turns:      map[Asker]turn{},
 		queue:      newQueue(),
 		editsOf:    map[string]int{},
 		reserves:   reserves,
@@ -125,7 +133,7 @@ func (a *account) grant(now time.Time) (asker Asker, ok bool) {
 		a.edits = append(a.edits, edit{now, asker.Namespace, overtook})
 		a.editsOf[asker.Namespace]++
 	}
-	a.turns[asker] = class
+	a.turns[asker] = turn{class, a.queue.served}
 	return asker, true
 }
 
@@ -181,8 +189,9 @@ func (a *account) claim(asker Asker) {
 // takeBackTurns sends those who were woken and have not come yet back to the
 // queue, because the gate has been shut meanwhile.
 func (a *account) takeBackTurns() {
-	for asker, class := range a.turns {
-		a.queue.add(asker, class)
+	inOrder := slices.SortedFunc(maps.Keys(a.turns), func(x, y Asker) int { return cmp.Compare(a.turns[x].number, a.turns[y].number) })
+	for _, asker := range inOrder {
+		a.queue.add(asker, a.turns[asker].class)
 	}
 	clear(a.turns)
 }
