@@ -44,6 +44,14 @@ const (
 	APIKeyNotFoundReason = "APIKeyNotFound"
 	// APIKeyInvalidReason: the Secret has the key, but not a usable value.
 	APIKeyInvalidReason = "APIKeyInvalid"
+	// ValueNotFoundReason: a Secret or ConfigMap with a value of the contact, or
+	// the key in it, does not exist.
+	ValueNotFoundReason = "ValueNotFound"
+	// ValueInvalidReason: a value cannot be sent.
+	ValueInvalidReason = "ValueInvalid"
+	// DuplicateReason: an older contact claims the same contactID with the same
+	// API key.
+	DuplicateReason = "Duplicate"
 	// SuspendedReason: spec.suspend holds back a change that is not yet sent.
 	SuspendedReason = "Suspended"
 )

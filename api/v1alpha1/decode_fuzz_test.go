@@ -81,6 +81,9 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 				object[oddStrings[r.IntN(len(oddStrings))]] = random(r, schema.AdditionalProperties.Schema, "")
 			}
 		}
+		if r.IntN(20) > 0 {
+			makePlausible(object, schema)
+		}
 		return object
 	case "array":
 		list := []any{}
@@ -113,12 +116,37 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 		return "2026-01-02T03:04:05Z"
 	case strings.HasSuffix(name, "Time"):
 		return oddTimes[r.IntN(len(oddTimes))]
+	case name == "name" && schema.MaxLength != nil && r.IntN(20) > 0: // of an object; that of a contact has no limit
+		return "a-secret.1"
+	case name == "key" && r.IntN(20) > 0:
+		return "a_key"
 	case name == "reason":
 		return "Synced"
 	case name == "type":
 		return []string{"Ready", "Reconciling", "Stalled", "a/b.c", "Drifted"}[r.IntN(5)]
 	}
 	return oddStrings[r.IntN(len(oddStrings))]
+}
+
+// makePlausible lets an object keep the rules that concern several of its fields.
+func makePlausible(object map[string]any, schema *apiextensionsv1.JSONSchemaProps) {
+	for field := range schema.Properties {
+		if _, ok := object[field]; ok {
+			delete(object, field+"From")
+		}
+	}
+	secret, isSource := schema.Properties["secretKeyRef"]
+	if !isSource {
+		return
+	}
+	_, hasSecret := object["secretKeyRef"]
+	_, hasConfigMap := object["configMapKeyRef"]
+	switch {
+	case hasSecret:
+		delete(object, "configMapKeyRef")
+	case !hasConfigMap:
+		object["secretKeyRef"] = random(rand.New(rand.NewPCG(uint64(len(object)), 0)), &secret, "secretKeyRef")
+	}
 }
 
 func randomDuration(r *rand.Rand) string {

@@ -9,6 +9,10 @@ import (
 // A field that is absent is not sent, and OpenCX keeps what it has. A field
 // that is present is sent, also when it is "" or {}. Removing a field from the
 // manifest therefore releases it; it does not erase it in OpenCX.
+// +kubebuilder:validation:XValidation:rule="!has(self.email) || !has(self.emailFrom)",message="email and emailFrom must not be used together: remove one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.phone) || !has(self.phoneFrom)",message="phone and phoneFrom must not be used together: remove one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || !has(self.nameFrom)",message="name and nameFrom must not be used together: remove one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.customData) || !has(self.customDataFrom) || self.customData.all(k, !(k in self.customDataFrom))",message="customData and customDataFrom must not have a name in common: remove it from one of them"
 type OpenCXContactSpec struct {
 	// contactID is the ID of the contact in OpenCX, as in the address of its
 	// PATCH /contacts/{contact_id}: 1 to 128 letters, digits, dots, underscores,
@@ -32,6 +36,15 @@ type OpenCXContactSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('..')",message="email must not contain two dots in a row: remove one"
 	Email *string `json:"email,omitempty"`
 
+	// emailFrom takes the address from a key of a Secret or ConfigMap in the
+	// contact's own namespace; not together with email. While the object or the
+	// key does not exist, nothing is sent and Ready is False with reason
+	// ValueNotFound. An
+	// address that the rules of email refuse makes Ready False with reason
+	// ValueInvalid.
+	// +optional
+	EmailFrom *ValueSource `json:"emailFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+
 	// phone is the contact's phone number, as text in the form OpenCX shall
 	// have it, for example "+12025550123". When absent, OpenCX keeps the number
 	// it has; "" is sent as it is. A number that OpenCX refuses makes Ready
@@ -39,11 +52,25 @@ type OpenCXContactSpec struct {
 	// +optional
 	Phone *string `json:"phone,omitempty"` //nolint:kubeapilinter // OpenCX documents no limit of its length
 
+	// phoneFrom takes the number from a key of a Secret or ConfigMap in the
+	// contact's own namespace; not together with phone. While the object or the
+	// key does not exist, nothing is sent and Ready is False with reason
+	// ValueNotFound.
+	// +optional
+	PhoneFrom *ValueSource `json:"phoneFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+
 	// name is the contact's display name. When absent, OpenCX keeps the name it
 	// has; "" is sent as it is. A name that OpenCX refuses makes Ready False
 	// with reason Rejected.
 	// +optional
 	Name *string `json:"name,omitempty"` //nolint:kubeapilinter // OpenCX documents no limit of its length
+
+	// nameFrom takes the name from a key of a Secret or ConfigMap in the
+	// contact's own namespace; not together with name. While the object or the
+	// key does not exist, nothing is sent and Ready is False with reason
+	// ValueNotFound.
+	// +optional
+	NameFrom *ValueSource `json:"nameFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
 	// customData holds up to 64 text values that OpenCX shows its agents and
 	// uses in contact segments. When absent, OpenCX keeps what it has; {} is
@@ -54,6 +81,16 @@ type OpenCXContactSpec struct {
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	CustomData map[string]string `json:"customData,omitzero"`
+
+	// customDataFrom holds up to 64 more of customData, each taken from a key of a
+	// Secret or ConfigMap in the contact's own namespace; no name may stand in
+	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// False with reason ValueNotFound.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	CustomDataFrom map[string]ValueSource `json:"customDataFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 
 	// httpActionOverrides holds values that OpenCX puts into the HTTP actions
 	// it calls on behalf of this contact. When absent, OpenCX keeps what it has.
@@ -91,9 +128,13 @@ type OpenCXContactSpec struct {
 
 // HTTPActionOverrides holds values for OpenCX's HTTP actions. Each map is
 // independent: one that is absent is not sent, {} is sent as it is. They often
-// carry credentials: do not keep those in a manifest that others can read.
+// carry credentials: take those from a Secret, with the …From map beside each.
 // +structType=atomic
 // +kubebuilder:validation:MinProperties=0
+// +kubebuilder:validation:XValidation:rule="!has(self.queryParams) || !has(self.queryParamsFrom) || self.queryParams.all(k, !(k in self.queryParamsFrom))",message="queryParams and queryParamsFrom must not have a name in common: remove it from one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.pathParams) || !has(self.pathParamsFrom) || self.pathParams.all(k, !(k in self.pathParamsFrom))",message="pathParams and pathParamsFrom must not have a name in common: remove it from one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.bodyParams) || !has(self.bodyParamsFrom) || self.bodyParams.all(k, !(k in self.bodyParamsFrom))",message="bodyParams and bodyParamsFrom must not have a name in common: remove it from one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.headers) || !has(self.headersFrom) || self.headers.all(h, self.headersFrom.all(f, f.lowerAscii() != h.lowerAscii()))",message="headers and headersFrom must not have a name in common, in capitals or not: remove it from one of them"
 type HTTPActionOverrides struct {
 	// queryParams holds up to 64 query parameters. When absent, OpenCX keeps
 	// what it has; {} is sent as it is. What OpenCX refuses makes Ready False
@@ -104,6 +145,16 @@ type HTTPActionOverrides struct {
 	// +kubebuilder:validation:MaxProperties=64
 	QueryParams map[string]string `json:"queryParams,omitzero"`
 
+	// queryParamsFrom holds up to 64 more of queryParams, each taken from a key of a
+	// Secret or ConfigMap in the contact's own namespace; no name may stand in
+	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// False with reason ValueNotFound.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	QueryParamsFrom map[string]ValueSource `json:"queryParamsFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
+
 	// pathParams holds up to 64 path parameters. When absent, OpenCX keeps what
 	// it has; {} is sent as it is. What OpenCX refuses makes Ready False with
 	// reason Rejected.
@@ -112,6 +163,16 @@ type HTTPActionOverrides struct {
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	PathParams map[string]string `json:"pathParams,omitzero"`
+
+	// pathParamsFrom holds up to 64 more of pathParams, each taken from a key of a
+	// Secret or ConfigMap in the contact's own namespace; no name may stand in
+	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// False with reason ValueNotFound.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	PathParamsFrom map[string]ValueSource `json:"pathParamsFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 
 	// bodyParams holds up to 64 body parameters. When absent, OpenCX keeps what
 	// it has; {} is sent as it is. What OpenCX refuses makes Ready False with
@@ -122,6 +183,16 @@ type HTTPActionOverrides struct {
 	// +kubebuilder:validation:MaxProperties=64
 	BodyParams map[string]string `json:"bodyParams,omitzero"`
 
+	// bodyParamsFrom holds up to 64 more of bodyParams, each taken from a key of a
+	// Secret or ConfigMap in the contact's own namespace; no name may stand in
+	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// False with reason ValueNotFound.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	BodyParamsFrom map[string]ValueSource `json:"bodyParamsFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
+
 	// headers holds up to 64 HTTP headers. When absent, OpenCX keeps what it
 	// has; {} is sent as it is. What OpenCX refuses makes Ready False with
 	// reason Rejected.
@@ -130,6 +201,60 @@ type HTTPActionOverrides struct {
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
 	Headers map[string]string `json:"headers,omitzero"`
+
+	// headersFrom holds up to 64 more of headers, each taken from a key of a
+	// Secret or ConfigMap in the contact's own namespace; no name may stand in
+	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// False with reason ValueNotFound.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	HeadersFrom map[string]ValueSource `json:"headersFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
+}
+
+// ValueSource names one key of one Secret or ConfigMap in the contact's own
+// namespace. One newline at the end of the value is dropped. When the value
+// changes, the contact is sent once; when anything else about the object does, it
+// is not.
+// +structType=atomic
+// +kubebuilder:validation:XValidation:rule="has(self.secretKeyRef) != has(self.configMapKeyRef)",message="a source must name exactly one of secretKeyRef and configMapKeyRef"
+type ValueSource struct {
+	// secretKeyRef names a key of a Secret. Exactly one of secretKeyRef and
+	// configMapKeyRef is given; otherwise the API server refuses the contact.
+	// +optional
+	SecretKeyRef *KeySelector `json:"secretKeyRef,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+
+	// configMapKeyRef names a key of a ConfigMap. Exactly one of secretKeyRef and
+	// configMapKeyRef is given; otherwise the API server refuses the contact.
+	// +optional
+	ConfigMapKeyRef *KeySelector `json:"configMapKeyRef,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+}
+
+// KeySelector names a key of a Secret or ConfigMap.
+// +structType=atomic
+type KeySelector struct {
+	// name is the name of the Secret or ConfigMap, in the contact's own
+	// namespace. While no such object exists, Ready is False with reason
+	// ValueNotFound, unless optional is true.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="name must be the name of a Secret or ConfigMap: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+
+	// key is the key in the object's data. While the object lacks it, Ready is
+	// False with reason ValueNotFound, unless optional is true.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._A-Za-z0-9]*$')",message="key must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+
+	// optional leaves the value out while the object or the key does not exist,
+	// as if this source were not declared. When absent, false.
+	// +optional
+	Optional bool `json:"optional,omitempty"` //nolint:kubeapilinter // as in the core types; there is no third state
 }
 
 // APIKeySecretReference names one key of a Secret.

@@ -23,7 +23,6 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
-	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
@@ -60,7 +59,7 @@ type ContactReconciler struct {
 
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile looks at one contact: it sends it when a request is due and the
@@ -116,32 +115,42 @@ func (r *ContactReconciler) read(ctx context.Context, name types.NamespacedName)
 func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCXContact) (assessment, error) {
 	now := time.Now()
 	asker := askerOf(client.ObjectKeyFromObject(contact))
-	payload := desired.Contact(contact.Spec)
-	hash, err := desired.Hash(contact.Spec.ContactID, payload, r.OpenCX.BaseURL(), r.Credentials.identity(contact))
+	plan, err := r.cachedPlan(ctx, contact, now)
 	if err != nil {
 		return assessment{}, err
 	}
-	plan := planFor(contact, hash, r.ResyncInterval, now)
-	switch {
-	case contact.Spec.Suspend:
+	if contact.Spec.Suspend {
 		r.budget.Withdraw(asker)
 		return suspended(contact, plan.unsent), nil
-	case !plan.due(now):
+	}
+	older, err := r.olderClaim(ctx, contact)
+	if err != nil {
+		return assessment{}, err
+	}
+	if older != nil {
+		r.budget.Withdraw(asker)
+		return duplicate(contact, older), nil
+	}
+	if !plan.due(now) && !hasInputProblem(&contact.Status) {
 		r.budget.Withdraw(asker)
 		return unattempted(contact, plan.at), nil
 	}
 
-	key, err := r.Credentials.read(ctx, contact)
-	if problem, ok := errors.AsType[*keyError](err); ok {
+	in, err := r.readInputs(ctx, contact)
+	if problem, ok := errors.AsType[*inputError](err); ok {
 		r.budget.Withdraw(asker)
-		return keyMissing(contact, problem, now), nil
+		return inputMissing(contact, problem, now), nil
 	} else if err != nil {
 		return assessment{}, err
 	}
-	if plan.unsent || plan.class == budget.Edit {
-		r.memory.notice(contact, hash+contact.Annotations[v1alpha1.ReconcileAtAnnotation], now)
+	if plan = r.livePlan(contact, in, now); !plan.due(now) {
+		r.budget.Withdraw(asker)
+		return unattempted(contact, plan.at), nil
 	}
-	slot, turn := r.budget.Take(r.ask(contact, key, plan.class))
+	if plan.unsent || plan.class == budget.Edit {
+		r.memory.notice(contact, in.hash+contact.Annotations[v1alpha1.ReconcileAtAnnotation], now)
+	}
+	slot, turn := r.budget.Take(r.ask(contact, in.key, plan.class))
 	if slot == nil {
 		return waiting(contact, plan.unsent, turn, now), nil
 	}
@@ -149,14 +158,44 @@ func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCX
 		slot.Unused()
 		return assessment{}, fmt.Errorf("stopping before a request: %w", err)
 	}
-	o, silentUntil, err := r.send(ctx, slot, key, contact.Spec.ContactID, payload)
+	o, silentUntil, err := r.send(ctx, slot, in.key, contact.Spec.ContactID, in.payload)
 	if err != nil {
 		return assessment{}, err
 	}
+	r.memory.attempted(contact, attempt{in.hash, in.digest, in.keyVersion})
 	if o.effect == accepted {
 		r.memory.settle(contact, syncLatency.Observe)
 	}
-	return attempted(contact, hash, o, silentUntil, r.ResyncInterval, time.Now()), nil
+	return attempted(contact, in.hash, o, silentUntil, r.ResyncInterval, time.Now()), nil
+}
+
+// cachedPlan plans by what the cache knows of the contact's sources and key.
+func (r *ContactReconciler) cachedPlan(ctx context.Context, contact *v1alpha1.OpenCXContact, now time.Time) (plan, error) {
+	hash, err := r.cachedHash(ctx, contact)
+	if err != nil {
+		return plan{}, err
+	}
+	last := r.memory.of(contact).attempt
+	keyChanged, err := r.keyChanged(ctx, contact, last.keyVersion)
+	if err != nil {
+		return plan{}, err
+	}
+	changed := keyChanged || last.hash != "" && last.hash != hash
+	return planFor(contact, hash, changed, r.ResyncInterval, now), nil
+}
+
+// livePlan plans by what was read. When OpenCX has accepted just that from this
+// process, though the object that holds it is another version now, OpenCX need
+// not be told.
+func (r *ContactReconciler) livePlan(contact *v1alpha1.OpenCXContact, in inputs, now time.Time) plan {
+	last := r.memory.of(contact).attempt
+	same := last.digest == in.digest
+	if same && contact.Status.AppliedHash == last.hash {
+		contact.Status.AppliedHash = in.hash
+		r.memory.attempted(contact, attempt{in.hash, in.digest, last.keyVersion})
+	}
+	changed := last.hash != "" && (!same || isUnauthorized(&contact.Status) && last.keyVersion != in.keyVersion)
+	return planFor(contact, in.hash, changed, r.ResyncInterval, now)
 }
 
 // ask is the wish to send contact with key.

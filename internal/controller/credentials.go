@@ -42,14 +42,6 @@ type Credentials struct {
 // envIdentity stands for a key that is not in a Secret.
 const envIdentity = "env/OPENCX_API_KEY"
 
-// keyError says why there is no usable key. Its text never contains the key.
-type keyError struct {
-	reason  string
-	message string
-}
-
-func (e *keyError) Error() string { return e.message }
-
 // secretOf returns where the key of contact is kept, nil for the environment.
 func (c *Credentials) secretOf(contact *v1alpha1.OpenCXContact) *SecretKey {
 	ref := contact.Spec.APIKeySecretRef
@@ -79,37 +71,39 @@ func (c *Credentials) label(contact *v1alpha1.OpenCXContact) string {
 	return envIdentity
 }
 
-// read returns the key of contact as it is now. A *keyError is a matter for
-// people; any other error is one of the API server.
-func (c *Credentials) read(ctx context.Context, contact *v1alpha1.OpenCXContact) (opencx.APIKey, error) {
+// read returns the key of contact as it is now, and the version of its Secret. An
+// *inputError is a matter for people; any other error is one of the API server.
+func (c *Credentials) read(ctx context.Context, contact *v1alpha1.OpenCXContact) (key opencx.APIKey, version string, err error) {
 	source := c.secretOf(contact)
 	if source == nil {
 		if c.FromEnv == "" {
-			return opencx.APIKey{}, &keyError{v1alpha1.APIKeyNotFoundReason,
+			return key, "", &inputError{v1alpha1.APIKeyNotFoundReason,
 				"the contact names no API key and the operator has no default one: set spec.apiKeySecretRef, or start the operator with --api-key-secret"}
 		}
-		return parseKey(c.FromEnv, "the environment variable OPENCX_API_KEY of the operator")
+		key, err = parseKey(c.FromEnv, "the environment variable OPENCX_API_KEY of the operator")
+		return key, "", err
 	}
 	var secret corev1.Secret
 	switch err := c.Secrets.Get(ctx, source.NamespacedName, &secret); {
 	case apierrors.IsNotFound(err):
-		return opencx.APIKey{}, &keyError{v1alpha1.APIKeyNotFoundReason,
+		return key, "", &inputError{v1alpha1.APIKeyNotFoundReason,
 			fmt.Sprintf("Secret %s does not exist: create it with the API key under %q", source.NamespacedName, source.Key)}
 	case err != nil:
-		return opencx.APIKey{}, fmt.Errorf("reading Secret %s: %w", source.NamespacedName, err)
+		return key, "", fmt.Errorf("reading Secret %s: %w", source.NamespacedName, err)
 	}
 	value, ok := secret.Data[source.Key]
 	if !ok {
-		return opencx.APIKey{}, &keyError{v1alpha1.APIKeyNotFoundReason,
+		return key, "", &inputError{v1alpha1.APIKeyNotFoundReason,
 			fmt.Sprintf("Secret %s has no key %q: add it, or name another one", source.NamespacedName, source.Key)}
 	}
-	return parseKey(string(value), fmt.Sprintf("key %q of Secret %s", source.Key, source.NamespacedName))
+	key, err = parseKey(string(value), fmt.Sprintf("key %q of Secret %s", source.Key, source.NamespacedName))
+	return key, secret.ResourceVersion, err
 }
 
 func parseKey(value, where string) (opencx.APIKey, error) {
 	key, err := opencx.NewAPIKey(value)
 	if err != nil {
-		return opencx.APIKey{}, &keyError{v1alpha1.APIKeyInvalidReason, fmt.Sprintf("%s: %s", where, err)}
+		return opencx.APIKey{}, &inputError{v1alpha1.APIKeyInvalidReason, fmt.Sprintf("%s: %s", where, err)}
 	}
 	return key, nil
 }

@@ -27,10 +27,12 @@ type plan struct {
 func (p plan) due(now time.Time) bool { return !p.at.IsZero() && !p.at.After(now) }
 
 // planFor decides when a request is due for contact, of which hash is what
-// would be sent. Nothing but what is listed here is a reason to send.
-func planFor(contact *v1alpha1.OpenCXContact, hash string, defaultResync time.Duration, now time.Time) plan {
+// would be sent. changed says that what would be sent, or a key that OpenCX
+// refused, is another one than at the last attempt, though the manifest is not.
+// Nothing but what is listed here is a reason to send.
+func planFor(contact *v1alpha1.OpenCXContact, hash string, changed bool, defaultResync time.Duration, now time.Time) plan {
 	status := &contact.Status
-	edited := status.ObservedGeneration != contact.Generation
+	edited := status.ObservedGeneration != contact.Generation || changed
 	unsent := status.AppliedHash != hash
 	requested := contact.Annotations[v1alpha1.ReconcileAtAnnotation]
 
@@ -48,8 +50,6 @@ func planFor(contact *v1alpha1.OpenCXContact, hash string, defaultResync time.Du
 		// After a failure it is not known what OpenCX has, so an edit is sent
 		// even when it goes back to what OpenCX accepted last.
 		return plan{at: now, class: budget.Edit, unsent: unsent}
-	case hasKeyProblem(status):
-		return plan{at: now, class: class, unsent: unsent} // the Secret is looked at first, which costs no request
 	case status.NextAttemptTime != nil && !edited:
 		return plan{at: status.NextAttemptTime.Time, class: class, unsent: unsent}
 	case unsent:

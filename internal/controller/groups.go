@@ -21,9 +21,9 @@ import (
 // Secrets of one group, and every copy of them in other Secrets.
 type budgetGroups struct {
 	groups [][]types.NamespacedName
-	seed   string
 
 	mu   sync.Mutex
+	seed string                                               // "" before begin
 	keys map[types.NamespacedName]map[opencx.Fingerprint]bool // in each Secret of a group
 }
 
@@ -69,7 +69,7 @@ func (g *budgetGroups) learn(secret types.NamespacedName, key opencx.Fingerprint
 }
 
 // refresh learns which keys a Secret of a group holds now. Other Secrets are
-// not read.
+// not read, and none before begin.
 func (g *budgetGroups) refresh(ctx context.Context, secrets client.Reader, name types.NamespacedName) error {
 	if !slices.ContainsFunc(g.groups, func(members []types.NamespacedName) bool { return slices.Contains(members, name) }) {
 		return nil
@@ -80,6 +80,9 @@ func (g *budgetGroups) refresh(ctx context.Context, secrets client.Reader, name 
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.seed == "" {
+		return nil
+	}
 	delete(g.keys, name)
 	for _, value := range secret.Data {
 		if key, err := opencx.NewAPIKey(string(value)); err == nil {
@@ -89,9 +92,12 @@ func (g *budgetGroups) refresh(ctx context.Context, secrets client.Reader, name 
 	return nil
 }
 
-// refreshAll learns all groups. A Secret that cannot be read is learnt when a
-// contact uses it.
-func (g *budgetGroups) refreshAll(ctx context.Context, secrets client.Reader) {
+// begin learns all groups. A Secret that cannot be read is learnt when a contact
+// uses it.
+func (g *budgetGroups) begin(ctx context.Context, seed string, secrets client.Reader) {
+	g.mu.Lock()
+	g.seed = seed
+	g.mu.Unlock()
 	for _, members := range g.groups {
 		for _, member := range members {
 			if err := g.refresh(ctx, secrets, member); err != nil {

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
 // memory is what this process knows of contacts. Some of it is ahead of the
@@ -25,8 +26,17 @@ type remembered struct {
 	resourceVersion string
 	unsaved         *v1alpha1.OpenCXContactStatus
 
+	attempt attempt // the last one
+
 	change    string    // that was noticed and is not accepted yet
 	noticedAt time.Time // zero when there is none
+}
+
+// attempt is what a request carried. Zero when this process has made none.
+type attempt struct {
+	hash       string
+	digest     opencx.Fingerprint
+	keyVersion string
 }
 
 func (m *memory) of(contact *v1alpha1.OpenCXContact) remembered {
@@ -74,6 +84,10 @@ func (m *memory) wrote(contact *v1alpha1.OpenCXContact, resourceVersion string, 
 			r.resourceVersion = resourceVersion
 		}
 	})
+}
+
+func (m *memory) attempted(contact *v1alpha1.OpenCXContact, a attempt) {
+	m.update(contact, func(r *remembered) { r.attempt = a })
 }
 
 // notice remembers since when contact has a change that OpenCX has not accepted.

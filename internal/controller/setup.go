@@ -2,11 +2,13 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
@@ -30,7 +33,8 @@ import (
 func CacheByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&v1alpha1.OpenCXContact{}: {Transform: withoutBookkeeping},
-		&corev1.Secret{}:          {Transform: identityAlone},
+		&corev1.Secret{}:          {Transform: identityAlone(desired.SecretKind)},
+		&corev1.ConfigMap{}:       {Transform: identityAlone(desired.ConfigMapKind)},
 	}
 }
 
@@ -44,26 +48,29 @@ func withoutBookkeeping(object any) (any, error) {
 	return object, nil
 }
 
-// identityAlone keeps of a Secret's metadata what tells that it has changed. The
+// identityAlone keeps of an object's metadata what tells that it has changed. The
 // rest can hold the data once more, in the annotation of kubectl apply.
-func identityAlone(object any) (any, error) {
-	full, ok := object.(metav1.Object)
-	if !ok {
-		return object, nil // a tombstone
+func identityAlone(kind string) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		full, ok := object.(metav1.Object)
+		if !ok {
+			return object, nil // a tombstone
+		}
+		return &metav1.PartialObjectMetadata{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kind},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace:       full.GetNamespace(),
+				Name:            full.GetName(),
+				UID:             full.GetUID(),
+				ResourceVersion: full.GetResourceVersion(),
+			},
+		}, nil
 	}
-	return &metav1.PartialObjectMetadata{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace:       full.GetNamespace(),
-			Name:            full.GetName(),
-			UID:             full.GetUID(),
-			ResourceVersion: full.GetResourceVersion(),
-		},
-	}, nil
 }
 
 // SetupWithManager registers the reconciler and its watches.
 func (r *ContactReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.groups.groups = r.BudgetGroups
 	var queue workqueue.TypedRateLimitingInterface[reconcile.Request]
 	r.budget = budget.New(budget.Options{
 		Limit:       r.Limit,
@@ -74,9 +81,14 @@ func (r *ContactReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		},
 		Save: r.Reservations.save,
 	})
+	if err := r.index(mgr); err != nil {
+		return err
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: mayNeedRequest})).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.contactsWaitingFor)).
+		Watches(&v1alpha1.OpenCXContact{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(predicate.Funcs{UpdateFunc: mayNeedRequest})).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOfSecret)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOfConfigMap)).
 		WatchesRawSource(source.Func(func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			queue = q
 			return r.begin(ctx)
@@ -94,8 +106,7 @@ func (r *ContactReconciler) begin(ctx context.Context) error {
 	}
 	r.budget.Restore(reservations)
 	r.keySeed = seed
-	r.groups = budgetGroups{groups: r.BudgetGroups, seed: seed}
-	r.groups.refreshAll(ctx, r.Credentials.Secrets)
+	r.groups.begin(ctx, seed, r.Credentials.Secrets)
 	r.leading.Store(true)
 	return nil
 }
@@ -110,30 +121,85 @@ func mayNeedRequest(e event.UpdateEvent) bool {
 		e.ObjectOld.GetAnnotations()[v1alpha1.ReconcileAtAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.ReconcileAtAnnotation]
 }
 
-// contactsWaitingFor returns the contacts whose API key is in the given Secret,
-// without those that are Ready: a synced contact has no use for its key. That a
-// contact has found no usable key may not be in the cache yet.
-func (r *ContactReconciler) contactsWaitingFor(ctx context.Context, secret client.Object) []reconcile.Request {
+// The indexes of contacts, besides contactIDIndex.
+const (
+	// sourceIndex finds contacts by the objects that hold their values.
+	sourceIndex = "sources"
+	// keyIndex finds contacts by the Secret that they name for the API key; ""
+	// for those that name none.
+	keyIndex = "spec.apiKeySecretRef.name"
+)
+
+func (r *ContactReconciler) index(mgr ctrl.Manager) error {
+	for field, extract := range map[string]func(*v1alpha1.OpenCXContact) []string{
+		contactIDIndex: func(contact *v1alpha1.OpenCXContact) []string { return []string{contact.Spec.ContactID} },
+		keyIndex: func(contact *v1alpha1.OpenCXContact) []string {
+			if ref := contact.Spec.APIKeySecretRef; ref != nil {
+				return []string{ref.Name}
+			}
+			return []string{""}
+		},
+		sourceIndex: func(contact *v1alpha1.OpenCXContact) []string {
+			var objects []string
+			for _, source := range desired.Sources(contact.Spec) {
+				objects = append(objects, source.Object.String())
+			}
+			slices.Sort(objects)
+			return slices.Compact(objects)
+		},
+	} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.OpenCXContact{}, field, func(object client.Object) []string {
+			return extract(object.(*v1alpha1.OpenCXContact))
+		}); err != nil {
+			return fmt.Errorf("indexing contacts by %s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+// usersOfConfigMap returns the contacts that take values from a ConfigMap.
+func (r *ContactReconciler) usersOfConfigMap(ctx context.Context, configMap client.Object) []reconcile.Request {
+	return r.contactsBy(ctx, sourceIndex, desired.Object{Kind: desired.ConfigMapKind, Name: configMap.GetName()}.String(), configMap.GetNamespace(), all)
+}
+
+// usersOfSecret returns the contacts that take values from a Secret, and those
+// whose API key is in it: of these, who is not Ready, because a synced contact
+// has no use for its key, and who shares its contactID with others, because one
+// of them may now be a duplicate.
+func (r *ContactReconciler) usersOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	name := client.ObjectKeyFromObject(secret)
 	if err := r.groups.refresh(ctx, r.Credentials.Secrets, name); err != nil {
 		log.FromContext(ctx).Error(err, "Looking at a changed Secret")
 	}
-	var options []client.ListOption
-	if d := r.Credentials.DefaultSecret; d == nil || d.NamespacedName != name {
-		options = append(options, client.InNamespace(secret.GetNamespace()))
+	requests := r.contactsBy(ctx, sourceIndex, desired.Object{Kind: desired.SecretKind, Name: name.Name}.String(), name.Namespace, all)
+	usesKey := func(contact *v1alpha1.OpenCXContact) []reconcile.Request {
+		requests := r.siblingsOf(ctx, contact)
+		if len(requests) > 0 || !isReady(&contact.Status) {
+			requests = append(requests, all(contact)...)
+		}
+		return requests
 	}
+	requests = append(requests, r.contactsBy(ctx, keyIndex, name.Name, name.Namespace, usesKey)...)
+	if d := r.Credentials.DefaultSecret; d != nil && d.NamespacedName == name {
+		requests = append(requests, r.contactsBy(ctx, keyIndex, "", metav1.NamespaceAll, usesKey)...)
+	}
+	return requests
+}
+
+// all returns the request to look at contact.
+func all(contact *v1alpha1.OpenCXContact) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(contact)}}
+}
+
+func (r *ContactReconciler) contactsBy(ctx context.Context, index, value, namespace string, of func(*v1alpha1.OpenCXContact) []reconcile.Request) []reconcile.Request {
 	var contacts v1alpha1.OpenCXContactList
-	if err := r.Client.List(ctx, &contacts, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
-		log.FromContext(ctx).Error(err, "Listing the contacts of a changed Secret")
+	if err := r.Client.List(ctx, &contacts, client.MatchingFields{index: value}, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "Listing the contacts of a changed Secret or ConfigMap")
 		return nil
 	}
-	contacts.Items = slices.DeleteFunc(contacts.Items, func(contact v1alpha1.OpenCXContact) bool {
-		source := r.Credentials.secretOf(&contact)
-		return source == nil || source.NamespacedName != name || isReady(&contact.Status)
-	})
-	requests := make([]reconcile.Request, len(contacts.Items))
+	var requests []reconcile.Request
 	for i := range contacts.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&contacts.Items[i])
+		requests = append(requests, of(&contacts.Items[i])...)
 	}
 	return requests
 }

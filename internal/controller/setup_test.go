@@ -43,7 +43,7 @@ func TestTheCacheKeepsNothingOfASecretButItsIdentity(t *testing.T) {
 	full.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "the data once more"}
 	full.Labels = map[string]string{"a": "b"}
 	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-	got, err := identityAlone(full)
+	got, err := identityAlone("Secret")(full)
 	want := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: identity}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the cache keeps %+v, %v", got, err)

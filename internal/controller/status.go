@@ -16,9 +16,9 @@ import (
 const (
 	// longWait is the wait for the budget from which status mentions it.
 	longWait = 10 * time.Second
-	// keyGrace is how long a missing key is taken for one that is about to be
-	// created, as when a manifest and its Secret are applied together.
-	keyGrace = 2 * time.Minute
+	// inputGrace is how long a missing key or source is taken for one that is
+	// about to be created, as when a manifest and its Secret are applied together.
+	inputGrace = 2 * time.Minute
 )
 
 // assessment is what one look at a contact came to: the status to write, if it
@@ -139,18 +139,37 @@ func waiting(contact *v1alpha1.OpenCXContact, unsent bool, turn budget.Turn, now
 	return assessment{status: status}
 }
 
-// keyMissing assesses a contact whose API key cannot be used. A key that does
-// not exist may be on its way; one that is unusable has to be changed. Either
-// way the contact is looked at again when its Secret changes.
-func keyMissing(contact *v1alpha1.OpenCXContact, problem *keyError, now time.Time) assessment {
+// duplicate assesses a contact whose contactID an older one claims with the same
+// API key. What OpenCX has is the older one's affair, so it is not known. The
+// reader of one namespace need not know what there is in another.
+func duplicate(contact, older *v1alpha1.OpenCXContact) assessment {
+	status := *contact.Status.DeepCopy()
+	status.ObservedGeneration = contact.Generation
+	status.AppliedHash = ""
+	status.NextAttemptTime = nil
+	status.LastError = nil
+	status.ConsecutiveFailures = 0
+	where := "in another namespace"
+	if older.Namespace == contact.Namespace {
+		where = fmt.Sprintf("named %s/%s", older.Namespace, older.Name)
+	}
+	markStalled(&status, v1alpha1.DuplicateReason,
+		fmt.Sprintf("An older OpenCXContact %s has the same contactID and the same API key: delete one of the two. Nothing is sent for this one", where))
+	return assessment{status: status}
+}
+
+// inputMissing assesses a contact whose API key or sources cannot be used. What
+// does not exist may be on its way; what is unusable has to be changed. Either
+// way the contact is looked at again when the Secret or ConfigMap changes.
+func inputMissing(contact *v1alpha1.OpenCXContact, problem *inputError, now time.Time) assessment {
 	status := *contact.Status.DeepCopy()
 	status.ObservedGeneration = contact.Generation
 	status.NextAttemptTime = nil
 	status.LastError = nil
 	message := upperFirst(problem.Error())
 	patience := time.Time{}
-	if problem.reason == v1alpha1.APIKeyNotFoundReason {
-		patience = missingSince(&status, now).Add(keyGrace)
+	if problem.reason == v1alpha1.APIKeyNotFoundReason || problem.reason == v1alpha1.ValueNotFoundReason {
+		patience = missingSince(&status, problem.reason, now).Add(inputGrace)
 	}
 	if now.Before(patience) {
 		markReconciling(&status, metav1.ConditionFalse, problem.reason, message)
@@ -160,10 +179,9 @@ func keyMissing(contact *v1alpha1.OpenCXContact, problem *keyError, now time.Tim
 	return assessment{status: status}
 }
 
-// missingSince is when the key was first found missing: now, unless status says
-// so already.
-func missingSince(status *v1alpha1.OpenCXContactStatus, now time.Time) time.Time {
-	const reason = v1alpha1.APIKeyNotFoundReason
+// missingSince is when something was first found missing: now, unless status
+// says so already.
+func missingSince(status *v1alpha1.OpenCXContactStatus, reason string, now time.Time) time.Time {
 	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.StalledCondition); c != nil && c.Reason == reason {
 		return time.Time{} // long enough
 	}
@@ -173,10 +191,19 @@ func missingSince(status *v1alpha1.OpenCXContactStatus, now time.Time) time.Time
 	return now
 }
 
-// hasKeyProblem says that the contact waits for a usable API key.
-func hasKeyProblem(status *v1alpha1.OpenCXContactStatus) bool {
+// hasInputProblem says that the contact waits for something that is not
+// OpenCX's answer. To look whether it still does costs no request.
+func hasInputProblem(status *v1alpha1.OpenCXContactStatus) bool {
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && (ready.Reason == v1alpha1.APIKeyNotFoundReason || ready.Reason == v1alpha1.APIKeyInvalidReason)
+	if ready == nil {
+		return false
+	}
+	switch ready.Reason {
+	case v1alpha1.APIKeyNotFoundReason, v1alpha1.APIKeyInvalidReason,
+		v1alpha1.ValueNotFoundReason, v1alpha1.ValueInvalidReason, v1alpha1.DuplicateReason:
+		return true
+	}
+	return false
 }
 
 func isReady(status *v1alpha1.OpenCXContactStatus) bool {

@@ -134,6 +134,7 @@ type world struct {
 	resyncPeriod   *time.Duration
 	newClient      client.NewClientFunc
 	budgetGroups   [][]types.NamespacedName
+	moreNamespaces []string
 }
 
 // newWorld starts a simulator with the given limit, and an operator that keeps
@@ -171,11 +172,15 @@ func (w *world) newOperator() (stop func()) {
 	baseURL, err := opencx.ParseBaseURL(w.url)
 	Expect(err).NotTo(HaveOccurred())
 	skipNameValidation := true
+	namespaces := map[string]cache.Config{w.namespace: {}}
+	for _, namespace := range w.moreNamespaces {
+		namespaces[namespace] = cache.Config{}
+	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
 			ByObject:          CacheByObject(),
-			DefaultNamespaces: map[string]cache.Config{w.namespace: {}},
+			DefaultNamespaces: namespaces,
 			SyncPeriod:        w.resyncPeriod,
 		},
 		NewClient:                     w.newClient,

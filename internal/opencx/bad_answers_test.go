@@ -19,8 +19,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"k8s.io/utils/ptr"
 )
 
 // quiet is for servers whose complaints are part of the test.
@@ -84,7 +82,7 @@ func TestAnswersThatAreNoGoodAreReportedAsFarAsTheyCame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, requests := rawServer(t, tt.answer)
-			err := clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{Name: ptr.To("Jane")})
+			err := clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{Name: secret("Jane")})
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("error = %.300v, want %s", err, tt.want)
 			}

@@ -1,6 +1,7 @@
 package opencx
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"k8s.io/utils/ptr"
 )
 
 const (
@@ -57,19 +56,19 @@ func TestUpdateContactSendsExactlyWhatWasSet(t *testing.T) {
 		want    string
 	}{
 		"nothing":         {Contact{}, `{"contact":{}}`},
-		"email":           {Contact{Email: ptr.To("jane@example.com")}, `{"contact":{"email":"jane@example.com"}}`},
-		"phone":           {Contact{Phone: ptr.To("+12025550123")}, `{"contact":{"phone":"+12025550123"}}`},
-		"name":            {Contact{Name: ptr.To("Jane Doe")}, `{"contact":{"name":"Jane Doe"}}`},
-		"custom data":     {Contact{CustomData: map[string]string{"b": "2", "a": "1"}}, `{"contact":{"custom_data":{"a":"1","b":"2"}}}`},
-		"empty strings":   {Contact{Phone: ptr.To(""), Name: ptr.To("")}, `{"contact":{"phone":"","name":""}}`},
-		"empty maps":      {Contact{CustomData: map[string]string{}, HTTPActionOverrides: &HTTPActionOverrides{Headers: map[string]string{}}}, `{"contact":{"custom_data":{},"http_action_overrides":{"headers":{}}}}`},
+		"email":           {Contact{Email: secret("jane@example.com")}, `{"contact":{"email":"jane@example.com"}}`},
+		"phone":           {Contact{Phone: secret("+12025550123")}, `{"contact":{"phone":"+12025550123"}}`},
+		"name":            {Contact{Name: secret("Jane Doe")}, `{"contact":{"name":"Jane Doe"}}`},
+		"custom data":     {Contact{CustomData: map[string]Secret{"b": {"2"}, "a": {"1"}}}, `{"contact":{"custom_data":{"a":"1","b":"2"}}}`},
+		"empty strings":   {Contact{Phone: secret(""), Name: secret("")}, `{"contact":{"phone":"","name":""}}`},
+		"empty maps":      {Contact{CustomData: map[string]Secret{}, HTTPActionOverrides: &HTTPActionOverrides{Headers: map[string]Secret{}}}, `{"contact":{"custom_data":{},"http_action_overrides":{"headers":{}}}}`},
 		"empty overrides": {Contact{HTTPActionOverrides: &HTTPActionOverrides{}}, `{"contact":{"http_action_overrides":{}}}`},
 		"all overrides": {Contact{HTTPActionOverrides: &HTTPActionOverrides{
-			QueryParams: map[string]string{"q": "1"}, PathParams: map[string]string{"p": "2"},
-			BodyParams: map[string]string{"b": "3"}, Headers: map[string]string{"X-Tenant": "acme"},
+			QueryParams: map[string]Secret{"q": {"1"}}, PathParams: map[string]Secret{"p": {"2"}},
+			BodyParams: map[string]Secret{"b": {"3"}}, Headers: map[string]Secret{"X-Tenant": {"acme"}},
 		}}, `{"contact":{"http_action_overrides":{"query_params":{"q":"1"},"path_params":{"p":"2"},"body_params":{"b":"3"},"headers":{"X-Tenant":"acme"}}}}`},
-		"unicode, emoji, quotes and newlines": {Contact{Name: ptr.To("Zoë \"Z\" 😀\n<b>&\\")}, `{"contact":{"name":"Zoë \"Z\" 😀\n<b>&\\"}}`},
-		"a value of 100 kB":                   {Contact{CustomData: map[string]string{"bio": large}}, `{"contact":{"custom_data":{"bio":"` + large + `"}}}`},
+		"unicode, emoji, quotes and newlines": {Contact{Name: secret("Zoë \"Z\" 😀\n<b>&\\")}, `{"contact":{"name":"Zoë \"Z\" 😀\n<b>&\\"}}`},
+		"a value of 100 kB":                   {Contact{CustomData: map[string]Secret{"bio": {large}}}, `{"contact":{"custom_data":{"bio":"` + large + `"}}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []byte
@@ -261,10 +260,10 @@ func TestConnectionsAreKept(t *testing.T) {
 
 func TestErrorsShowNothingThatWasSent(t *testing.T) {
 	contact := Contact{
-		Email:               ptr.To("jane@example.com"),
-		Name:                ptr.To(`Jane "JD" Doe`),
-		CustomData:          map[string]string{"note": "line one\nline two"},
-		HTTPActionOverrides: &HTTPActionOverrides{Headers: map[string]string{"Authorization": "Bearer s3cr3t-t0ken"}},
+		Email:               secret("jane@example.com"),
+		Name:                secret(`Jane "JD" Doe`),
+		CustomData:          map[string]Secret{"note": {"line one\nline two"}},
+		HTTPActionOverrides: &HTTPActionOverrides{Headers: map[string]Secret{"Authorization": {"Bearer s3cr3t-t0ken"}}},
 	}
 	for name, tt := range map[string]struct{ message, want string }{
 		"the key":               {"bad key " + testToken, "bad key ***"},
@@ -293,7 +292,7 @@ func TestErrorsShowNothingThatWasSent(t *testing.T) {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			_, _ = io.WriteString(w, `{"message":"tier A1 is unknown","error":"Unprocessable Entity"}`)
 		})
-		got, ok := errors.AsType[*APIError](client.UpdateContact(t.Context(), testKey(t), testID, Contact{CustomData: map[string]string{"tier": "A1"}}))
+		got, ok := errors.AsType[*APIError](client.UpdateContact(t.Context(), testKey(t), testID, Contact{CustomData: map[string]Secret{"tier": {"A1"}}}))
 		if !ok || got.Message != "" || got.Name != "Unprocessable Entity" {
 			t.Errorf("error = %+v", got)
 		}
@@ -366,4 +365,28 @@ func TestAPIKey(t *testing.T) {
 			}
 		}
 	})
+}
+
+func secret(value string) *Secret { return &Secret{value} }
+
+func TestASecretShowsNowhere(t *testing.T) {
+	key := testKey(t)
+	contact := Contact{Email: secret("jane@example.com"), CustomData: map[string]Secret{"plan": {"enterprise"}}, HTTPActionOverrides: &HTTPActionOverrides{Headers: map[string]Secret{"a": {"s3cr3t-t0ken"}}}}
+	asJSON, err := json.Marshal(contact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged bytes.Buffer
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "contact", contact, "key", key, "value", *contact.Email)
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "contact", contact, "key", key, "value", *contact.Email)
+	for _, shown := range []string{
+		string(asJSON), logged.String(), fmt.Sprint(contact.CustomData, *contact.Email), fmt.Sprintf("%v %+v %#v %s %q %x %d", key, key, key, key, key, key, key),
+		fmt.Sprintf("%v %+v %#v", contact.CustomData, contact.CustomData, contact.CustomData), fmt.Sprintf("%s %x", contact.HTTPActionOverrides.Headers, *contact.Email),
+	} {
+		for _, hidden := range []string{"jane@example.com", "enterprise", "s3cr3t-t0ken", testToken, fmt.Sprintf("%x", testToken), fmt.Sprintf("%x", "jane@example.com")} {
+			if strings.Contains(shown, hidden) {
+				t.Errorf("%s shows in %s", hidden, shown)
+			}
+		}
+	}
 }
