@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -25,6 +26,7 @@ type options struct {
 	rateLimit               budget.Limit
 	budgetGroups            [][]types.NamespacedName
 	apiKeySecret            *controller.SecretKey
+	scope                   controller.Scope
 	resyncInterval          time.Duration
 	maxConcurrentReconciles int
 	leaderElect             bool
@@ -60,6 +62,10 @@ func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, er
 		"Secret with the API key of contacts that name none, as `namespace/name[:key]`; key defaults to "+controller.DefaultAPIKeyField+"; when empty, the environment variable OPENCX_API_KEY is used")
 	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
 		"time after which an unchanged contact that sets no resyncInterval is sent again; 0s is never")
+	watchNamespaces := flags.String("watch-namespaces", "",
+		"`namespaces` whose contacts are looked after, separated by commas; when empty, all")
+	watchLabelSelector := flags.String("watch-label-selector", "",
+		"label `selector` of the contacts that are looked after, such as shard=a; it does not apply to Secrets and ConfigMaps; when empty, all")
 	flags.IntVar(&opts.maxConcurrentReconciles, "max-concurrent-reconciles", 10,
 		"contacts that are worked on at the same time, from 1 to 100")
 	flags.BoolVar(&opts.leaderElect, "leader-elect", false,
@@ -95,6 +101,12 @@ func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, er
 	if opts.apiKeySecret, err = parseSecretKey(*apiKeySecret); err != nil {
 		return options{}, fmt.Errorf("--api-key-secret: %w", err)
 	}
+	if opts.scope.Namespaces, err = parseNamespaces(*watchNamespaces); err != nil {
+		return options{}, fmt.Errorf("--watch-namespaces: %w", err)
+	}
+	if opts.scope.Contacts, err = labels.Parse(*watchLabelSelector); err != nil {
+		return options{}, fmt.Errorf("--watch-label-selector: %w: write it as for kubectl get --selector", err)
+	}
 	if opts.resyncInterval < 0 {
 		return options{}, fmt.Errorf("--resync-interval: %s is negative: use a duration such as 24h, or 0s for never", opts.resyncInterval)
 	}
@@ -124,6 +136,20 @@ func (o *options) addBudgetGroup(value string) error {
 	}
 	o.budgetGroups = append(o.budgetGroups, group)
 	return nil
+}
+
+// parseNamespaces reads a,b; "" is none.
+func parseNamespaces(s string) ([]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	namespaces := strings.Split(s, ",")
+	for _, namespace := range namespaces {
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			return nil, fmt.Errorf("%q is no name of a namespace: write namespaces separated by commas, without spaces", namespace)
+		}
+	}
+	return namespaces, nil
 }
 
 // parseSecretName reads namespace/name.

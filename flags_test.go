@@ -48,6 +48,17 @@ func TestBudgetGroupsAddUp(t *testing.T) {
 	}
 }
 
+func TestTheScopeIsRead(t *testing.T) {
+	opts, _, err := parse("--watch-namespaces=shop,support", "--watch-label-selector=shard in (a,b)")
+	if err != nil || fmt.Sprint(opts.scope.Namespaces) != "[shop support]" || opts.scope.Contacts.String() != "shard in (a,b)" {
+		t.Errorf("scope = %v, error = %v", opts.scope, err)
+	}
+	opts, _, err = parse()
+	if err != nil || opts.scope.Namespaces != nil || !opts.scope.Contacts.Empty() {
+		t.Errorf("scope = %v, error = %v", opts.scope, err)
+	}
+}
+
 func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 	for args, want := range map[string]string{
 		"--opencx-api-url=http://api.open.cx": "--opencx-api-url: http would send the API key in the clear",
@@ -62,6 +73,9 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--budget-group=a/b,c":                "\"c\" does not name a Secret: write namespace/name,namespace/name",
 		"--budget-group=a/b,":                 "\"\" does not name a Secret",
 		"--budget-group=a/b,c/d,a/b":          "a/b is named twice",
+		"--watch-namespaces=a,B":              "--watch-namespaces: \"B\" is no name of a namespace",
+		"--watch-namespaces=a,":               "--watch-namespaces: \"\" is no name of a namespace",
+		"--watch-label-selector=a=(":          "--watch-label-selector: ",
 		"--resync-interval=-1h":               "--resync-interval: -1h0m0s is negative",
 		"--max-concurrent-reconciles=0":       "--max-concurrent-reconciles: 0 is not from 1 to 100",
 		"--no-such-flag":                      "not defined: -no-such-flag; --help lists the flags",

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -28,13 +29,36 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
-// CacheByObject is how the manager's cache must treat the objects that this
-// package watches: it keeps what is looked at.
-func CacheByObject() map[client.Object]cache.ByObject {
-	return map[client.Object]cache.ByObject{
-		&v1alpha1.OpenCXContact{}: {Transform: withoutBookkeeping},
-		&corev1.Secret{}:          {Transform: identityAlone(desired.SecretKind)},
-		&corev1.ConfigMap{}:       {Transform: identityAlone(desired.ConfigMapKind)},
+// Scope is what an instance of the operator looks after.
+type Scope struct {
+	// Namespaces are those of its contacts; empty is all.
+	Namespaces []string
+	// Contacts selects contacts by their labels; nil is all. It does not apply to
+	// the Secrets and ConfigMaps that they name.
+	Contacts labels.Selector
+}
+
+// CacheOptions is how the manager's cache must treat the objects that this
+// package watches: it keeps what is looked at, of what is in scope. The Secret of
+// the default key is, wherever it is.
+func CacheOptions(scope Scope, defaultSecret *SecretKey) cache.Options {
+	var namespaces, secretNamespaces map[string]cache.Config
+	if len(scope.Namespaces) > 0 {
+		namespaces, secretNamespaces = map[string]cache.Config{}, map[string]cache.Config{}
+		for _, namespace := range scope.Namespaces {
+			namespaces[namespace], secretNamespaces[namespace] = cache.Config{}, cache.Config{}
+		}
+		if defaultSecret != nil {
+			secretNamespaces[defaultSecret.Namespace] = cache.Config{}
+		}
+	}
+	return cache.Options{
+		DefaultNamespaces: namespaces,
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.OpenCXContact{}: {Transform: withoutBookkeeping, Label: scope.Contacts},
+			&corev1.Secret{}:          {Transform: identityAlone(desired.SecretKind), Namespaces: secretNamespaces},
+			&corev1.ConfigMap{}:       {Transform: identityAlone(desired.ConfigMapKind)},
+		},
 	}
 }
 

@@ -22,13 +22,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -135,6 +135,8 @@ type world struct {
 	newClient      client.NewClientFunc
 	budgetGroups   [][]types.NamespacedName
 	moreNamespaces []string
+	selector       labels.Selector
+	defaultSecret  *SecretKey
 }
 
 // newWorld starts a simulator with the given limit, and an operator that keeps
@@ -172,17 +174,12 @@ func (w *world) newOperator() (stop func()) {
 	baseURL, err := opencx.ParseBaseURL(w.url)
 	Expect(err).NotTo(HaveOccurred())
 	skipNameValidation := true
-	namespaces := map[string]cache.Config{w.namespace: {}}
-	for _, namespace := range w.moreNamespaces {
-		namespaces[namespace] = cache.Config{}
-	}
+	scope := Scope{Namespaces: append([]string{w.namespace}, w.moreNamespaces...), Contacts: w.selector}
+	cacheOptions := CacheOptions(scope, w.defaultSecret)
+	cacheOptions.SyncPeriod = w.resyncPeriod
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: scheme,
-		Cache: cache.Options{
-			ByObject:          CacheByObject(),
-			DefaultNamespaces: namespaces,
-			SyncPeriod:        w.resyncPeriod,
-		},
+		Scheme:                        scheme,
+		Cache:                         cacheOptions,
 		NewClient:                     w.newClient,
 		Metrics:                       metricsserver.Options{BindAddress: "0"},
 		Controller:                    config.Controller{SkipNameValidation: &skipNameValidation},
@@ -197,7 +194,7 @@ func (w *world) newOperator() (stop func()) {
 		Live:         mgr.GetAPIReader(),
 		Recorder:     mgr.GetEventRecorder("opencx-operator"),
 		OpenCX:       opencx.NewClient(baseURL, "opencx-operator/test", ObserveCall),
-		Credentials:  &Credentials{Secrets: mgr.GetAPIReader(), FromEnv: w.key},
+		Credentials:  &Credentials{Secrets: mgr.GetAPIReader(), DefaultSecret: w.defaultSecret, FromEnv: w.key},
 		Limit:        w.limit,
 		BudgetGroups: w.budgetGroups,
 		Reservations: &Reservations{

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -245,6 +246,46 @@ var _ = Describe("A rotated API key", func() {
 		}
 		w.expectNoMore(refused + n)
 		Expect(strings.Count(strings.Join(w.journal(), "\n"), "200 ")).To(Equal(n))
+	})
+})
+
+var _ = Describe("The scope of an instance", func() {
+	It("selects contacts by label, and none of the Secrets they name", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.stop()
+		var err error
+		w.selector, err = labels.Parse("shard=a")
+		Expect(err).NotTo(HaveOccurred())
+		w.startOperator()
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550100"})
+		for name, shard := range map[string]string{"a": "a", "b": "b"} {
+			manifest := w.manifest(name, phoneFromJane)
+			manifest.SetLabels(map[string]string{"shard": shard})
+			Expect(k8s.Create(ctx, manifest)).To(Succeed())
+		}
+		w.expectSynced(ctx, "a", 1)
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550101"})
+		Eventually(w.journal).Should(HaveLen(2))
+		w.expectNoMore(2)
+		Expect(w.get(ctx, "b").Status.ObservedGeneration).To(Equal(int64(-1)))
+
+		By("moving a contact into the shard")
+		w.edit(ctx, "b", `{"metadata":{"labels":{"shard":"a"}}}`)
+		w.expectSynced(ctx, "b", 1)
+	})
+
+	It("includes the default key's Secret, wherever it is", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.stop()
+		other := w.namespace + "-keys"
+		Expect(k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})).To(Succeed())
+		w.defaultSecret = &SecretKey{NamespacedName: types.NamespacedName{Namespace: other, Name: "opencx"}, Key: "apiKey"}
+		w.startOperator()
+		w.declare(ctx, "jane", `{}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound")
+		Expect(k8s.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "opencx"}, StringData: map[string]string{"apiKey": w.key}})).To(Succeed())
+		w.expectSynced(ctx, "jane", 1)
+		w.expectNoMore(1)
 	})
 })
 
