@@ -72,7 +72,7 @@ TIME_PATTERN := ^([1-9][0-9]{3}-($(DAY_OF_MONTH))|($(LEAP_YEAR))-02-29)T$(TIME_O
 manifests: ## Generate the CRD and the RBAC role.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:stdout | \
 		awk -v pattern='$(TIME_PATTERN)' '{sub(/format: date-time$$/, "pattern: " pattern); print}' >$(CRD)
-	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir=config/rbac/manager
 
 .PHONY: fmt
 fmt: ## Format the code.

@@ -108,7 +108,21 @@ func run(ctx context.Context, opts options) error {
 		return fmt.Errorf("adding health checks: %w", err)
 	}
 	ctrl.Log.WithName("setup").Info("Starting", "version", version, "apiURL", opts.apiURL.String(), "rateLimit", opts.rateLimit.String())
-	return mgr.Start(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case <-mgr.Elected():
+		return <-ended // when all that has begun is finished
+	default:
+		// Nothing has begun. controller-runtime 0.25 would wait for caches that
+		// cannot be filled, at the full speed of a core.
+		return nil
+	}
 }
 
 func metricsOptions(opts options) metricsserver.Options {

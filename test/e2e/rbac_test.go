@@ -1,0 +1,255 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gexec"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+)
+
+const ownNamespace = "opencx-system"
+
+// deployment is the operator as config deploys it: as its ServiceAccount, with
+// what that may do and nothing else.
+type deployment struct {
+	namespace  string // of the contacts
+	args       []string
+	kubeconfig string
+	scraper    string // token of somebody who may read metrics
+	simulator  *opencxtest.Server
+	url        string
+}
+
+func deploy(namespace string, args ...string) *deployment {
+	GinkgoHelper()
+	d := &deployment{namespace: namespace, args: args, kubeconfig: filepath.Join(GinkgoT().TempDir(), "kubeconfig")}
+	config, err := os.ReadFile(kubeconfig)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(os.WriteFile(d.kubeconfig, config, 0o600)).To(Succeed())
+	asOperator := strings.TrimSpace(kubectl("-n", ownNamespace, "create", "token", "opencx-controller-manager"))
+	kubectl("--kubeconfig", d.kubeconfig, "config", "set-credentials", "operator", "--token="+asOperator)
+	kubectl("--kubeconfig", d.kubeconfig, "config", "set-context", "--current", "--user=operator")
+	d.scraper = strings.TrimSpace(kubectl("-n", ownNamespace, "create", "token", "scraper"))
+	d.simulator = opencxtest.New(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true})
+	server := d.simulator.StartHTTP()
+	DeferCleanup(server.Close)
+	d.url = server.URL
+	return d
+}
+
+// errForbidden is what a job ends with when the operator was not allowed to do
+// something.
+var errForbidden = errors.New("the operator says that something is forbidden")
+
+// work lets the operator do everything that it is there for, and says why it
+// could not.
+func (d *deployment) work(ctx SpecContext) error {
+	GinkgoHelper()
+	d.simulator.ClearFaults()
+	d.simulator.ResetJournal()
+	d.simulator.InjectContact("refused", opencxtest.Answer{Status: 422, Body: `{"statusCode":422,"message":"no","error":"Unprocessable Entity"}`})
+	for _, object := range []client.Object{
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, StringData: map[string]string{"phone": "1"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "names"}, Data: map[string]string{"jane": "Jane"}},
+		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Name: "refused"}, Spec: v1alpha1.OpenCXContactSpec{ContactID: "refused"}},
+		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Spec: v1alpha1.OpenCXContactSpec{
+			ContactID: "jane",
+			PhoneFrom: &v1alpha1.ValueSource{SecretKeyRef: &v1alpha1.KeySelector{Name: "jane", Key: "phone"}},
+			NameFrom:  &v1alpha1.ValueSource{ConfigMapKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "jane"}},
+		}},
+	} {
+		object.SetNamespace(d.namespace)
+		Expect(k8s.Create(ctx, object)).To(Succeed())
+		defer func() { Expect(k8s.Delete(ctx, object)).To(Succeed()) }()
+	}
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	address := listener.Addr().String()
+	Expect(listener.Close()).To(Succeed())
+	command := exec.CommandContext(ctx, binary, append([]string{
+		"--kubeconfig=" + d.kubeconfig, "--opencx-api-url=" + d.url, "--health-probe-bind-address=0",
+		"--leader-elect", "--api-key-secret=" + ownNamespace + "/opencx-api-key", "--metrics-bind-address=" + address,
+	}, d.args...)...)
+	command.Env = append(os.Environ(), "POD_NAMESPACE="+ownNamespace)
+	operator, err := gexec.Start(command, nil, nil)
+	Expect(err).NotTo(HaveOccurred())
+	defer func() {
+		operator.Terminate().Wait(40 * time.Second)
+		for _, left := range []client.Object{
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ownNamespace, Name: "opencx-operator-budget"}},
+		} {
+			Expect(client.IgnoreNotFound(k8s.Delete(ctx, left))).To(Succeed())
+		}
+		kubectl("-n", ownNamespace, "delete", "lease", "--all")
+		for _, namespace := range []string{ownNamespace, d.namespace} {
+			Expect(k8s.DeleteAllOf(ctx, &eventsv1.Event{}, client.InNamespace(namespace))).To(Succeed())
+		}
+	}()
+
+	edited := false
+	var forbiddenSince time.Time
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		err := d.done(ctx, address, &edited)
+		if err == nil {
+			return nil
+		}
+		switch forbidden := strings.Contains(string(operator.Err.Contents()), "orbidden"); {
+		case forbidden && forbiddenSince.IsZero():
+			forbiddenSince = time.Now()
+		case forbidden && time.Since(forbiddenSince) > 3*time.Second:
+			return fmt.Errorf("%w: %w\n%s", errForbidden, err, operator.Err.Contents())
+		case time.Now().After(deadline):
+			return fmt.Errorf("%w\n%s", err, operator.Err.Contents())
+		}
+	}
+}
+
+// done says what is still missing of the work.
+func (d *deployment) done(ctx SpecContext, metrics string, edited *bool) error {
+	accepted := func(body string) bool {
+		return slices.ContainsFunc(d.simulator.Journal(), func(r opencxtest.Request) bool { return r.Status == 200 && string(r.Body) == body })
+	}
+	if !accepted(`{"contact":{"phone":"1","name":"Jane"}}`) {
+		return errors.New("the contact was not sent")
+	}
+	contact := &v1alpha1.OpenCXContact{}
+	if err := k8s.Get(ctx, client.ObjectKey{Namespace: d.namespace, Name: "jane"}, contact); err != nil {
+		return err
+	}
+	if !meta.IsStatusConditionTrue(contact.Status.Conditions, v1alpha1.ReadyCondition) {
+		return errors.New("its status was not written")
+	}
+	if !*edited {
+		*edited = true
+		kubectl("-n", d.namespace, "patch", "secret", "jane", "-p", `{"stringData":{"phone":"2"}}`)
+	}
+	if !accepted(`{"contact":{"phone":"2","name":"Jane"}}`) {
+		return errors.New("a changed value was not sent")
+	}
+	for namespace, reason := range map[string]string{d.namespace: "Rejected", ownNamespace: "LeaderElection"} {
+		var events eventsv1.EventList
+		if err := k8s.List(ctx, &events, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(events.Items, func(event eventsv1.Event) bool { return event.Reason == reason }) {
+			return fmt.Errorf("there is no event %s", reason)
+		}
+	}
+	if err := k8s.Get(ctx, client.ObjectKey{Namespace: ownNamespace, Name: "opencx-operator-budget"}, &corev1.ConfigMap{}); err != nil {
+		return err
+	}
+	text, err := d.scrape(ctx, "https://"+metrics+"/metrics", d.scraper)
+	if err == nil && !strings.Contains(text, `opencx_contacts{ready="True",reason="Synced"} 1`) {
+		err = errors.New("the metrics lack the contact")
+	}
+	if _, open := d.scrape(ctx, "https://"+metrics+"/metrics", "nobody"); err == nil && open == nil {
+		err = errors.New("the metrics are open to everybody")
+	}
+	return err
+}
+
+func (d *deployment) scrape(ctx SpecContext, address, token string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	// The certificate of the endpoint is its own.
+	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	response, err := insecure.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("metrics are answered %d", response.StatusCode)
+	}
+	return string(text), err
+}
+
+// rulesOf returns the rules of a Role, or of a ClusterRole when namespace is "",
+// and how to set them.
+func rulesOf(ctx SpecContext, namespace, name string) (rules []rbacv1.PolicyRule, set func([]rbacv1.PolicyRule)) {
+	GinkgoHelper()
+	if namespace == "" {
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(role), role)).To(Succeed())
+		return slices.Clone(role.Rules), func(rules []rbacv1.PolicyRule) {
+			role.Rules = rules
+			Expect(k8s.Update(ctx, role)).To(Succeed())
+		}
+	}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	Expect(k8s.Get(ctx, client.ObjectKeyFromObject(role), role)).To(Succeed())
+	return slices.Clone(role.Rules), func(rules []rbacv1.PolicyRule) {
+		role.Rules = rules
+		Expect(k8s.Update(ctx, role)).To(Succeed())
+	}
+}
+
+var _ = Describe("The shipped RBAC", Ordered, func() {
+	BeforeAll(func(ctx SpecContext) {
+		kubectl("-n", ownNamespace, "create", "secret", "generic", "opencx-api-key", "--from-literal=apiKey="+apiKey)
+		kubectl("-n", ownNamespace, "create", "serviceaccount", "scraper")
+		kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=opencx-metrics-reader", "--serviceaccount="+ownNamespace+":scraper")
+		err := k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
+		Expect(err == nil || apierrors.IsAlreadyExists(err)).To(BeTrue())
+	})
+
+	checkEachRule := func(ctx SpecContext, d *deployment, roles [][2]string) {
+		GinkgoHelper()
+		Expect(d.work(ctx)).To(Succeed())
+		for _, role := range roles {
+			rules, set := rulesOf(ctx, role[0], role[1])
+			for i, rule := range rules {
+				By(fmt.Sprintf("taking %v %v from %s", rule.Verbs, rule.Resources, role[1]))
+				set(slices.Delete(slices.Clone(rules), i, i+1))
+				time.Sleep(time.Second) // until the API server has noticed
+				Expect(d.work(ctx)).To(MatchError(errForbidden))
+				set(rules)
+			}
+		}
+		time.Sleep(time.Second)
+		Expect(d.work(ctx)).To(Succeed())
+	}
+
+	It("is enough for the whole cluster, and each rule of it is needed", func(ctx SpecContext) {
+		d := deploy("shop")
+		checkEachRule(ctx, d, [][2]string{
+			{"", "opencx-manager-role"}, {ownNamespace, "opencx-manager-role"}, {ownNamespace, "opencx-leader-election-role"}, {"", "opencx-metrics-auth-role"},
+		})
+	})
+
+	It("is enough for some namespaces without the ClusterRole, and each rule of it is needed", func(ctx SpecContext) {
+		kubectl("delete", "clusterrole", "opencx-manager-role")
+		kubectl("delete", "clusterrolebinding", "opencx-manager-rolebinding")
+		kubectl("apply", "--server-side", "-k", filepath.Join(root, "config", "namespaced"))
+		checkEachRule(ctx, deploy("shop", "--watch-namespaces=shop"), [][2]string{
+			{"shop", "opencx-manager-role"}, {ownNamespace, "opencx-own-namespace-role"},
+		})
+	})
+})
