@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"slices"
@@ -234,6 +235,9 @@ func TestValues(t *testing.T) {
 			}
 		})
 	}
+	if _, err := Value(Source{Path: "nameFrom"}, bytes.Repeat([]byte("é"), 1<<19)); err != nil {
+		t.Errorf("a value of 1 MiB: %v", err)
+	}
 	got, _ := Value(Source{Path: "nameFrom"}, []byte("Jane\r\n"))
 	if got != opencx.NewSecret("Jane") {
 		t.Error("one newline at the end is not dropped")
@@ -241,7 +245,7 @@ func TestValues(t *testing.T) {
 }
 
 func FuzzValue(f *testing.F) {
-	for _, data := range []string{"", "jane@example.com\n", "\xff\xfe", "a\x00b", "Bearer abc\r\n", strings.Repeat("x", 1<<20)} {
+	for _, data := range []string{"", "jane@example.com\n", "\xff\xfe", "a\x00b", "Bearer abc\r\n", strings.Repeat("x", 1<<10)} {
 		for _, path := range []string{"emailFrom", "nameFrom", "customDataFrom.a", "httpActionOverrides.headersFrom.A"} {
 			f.Add(path, []byte(data))
 		}

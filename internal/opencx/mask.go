@@ -51,13 +51,15 @@ func newMasker(key APIKey, contact Contact) masker {
 }
 
 // forms returns the ways in which a text may echo a value: as it is, escaped
-// for JSON or a URL, without surrounding space, or one word of it, as with the
+// for JSON or a URL, with other space or none around it, or one word of it, as with the
 // token in "Bearer token".
 func forms(value string) []string {
 	quoted, _ := json.Marshal(value) // a string always marshals
 	all := []string{
 		value,
 		strings.TrimSpace(value),
+		evenSpace(value),
+		strings.ToValidUTF8(value, ""),
 		string(quoted[1 : len(quoted)-1]),
 		url.QueryEscape(value),
 		url.PathEscape(value),
@@ -71,18 +73,18 @@ func forms(value string) []string {
 }
 
 // clean returns text without control characters and sent values, cut to
-// maxText; "" when it contains a value too short to be replaced.
+// maxText; "" when it contains a value too short to be replaced. Values are
+// looked for before and after the space between words is made even, which could
+// join them.
 func (m masker) clean(text string) string {
-	text = strings.ToValidUTF8(text, "")
-	for _, value := range m.short {
-		if strings.Contains(text, value) {
-			return ""
-		}
+	text = m.replace.Replace(strings.ToValidUTF8(text, ""))
+	if m.hasShort(text) {
+		return ""
 	}
-	text = m.replace.Replace(text)
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.In(r, unicode.Cf)
-	}), " ")
+	text = m.replace.Replace(evenSpace(text))
+	if m.hasShort(text) {
+		return ""
+	}
 	if len(text) <= maxText {
 		return text
 	}
@@ -91,4 +93,15 @@ func (m masker) clean(text string) string {
 		cut--
 	}
 	return text[:cut] + "…"
+}
+
+func (m masker) hasShort(text string) bool {
+	return slices.ContainsFunc(m.short, func(value string) bool { return strings.Contains(text, value) })
+}
+
+// evenSpace puts one space where there is space, or what cannot be seen.
+func evenSpace(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.In(r, unicode.Cf)
+	}), " ")
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	crand "crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,6 +31,8 @@ type bench struct {
 	short budget.Limit  // OpenCX's limit in a shorter window, for drains
 	idle  time.Duration // how long nothing happens
 	pairs int           // how often operator and bare loop are compared
+	// unused is how many Secrets there are that no contact names.
+	unused int
 }
 
 // cases are the rows of the table, in order.
@@ -45,6 +52,7 @@ func (b bench) cases() []struct {
 		{"revoked key and 1000 contacts waiting", b.revoked},
 		{"no limit", b.noLimit},
 		{"restart and idle with 1000 in sync", b.rest},
+		{"Secrets that nobody uses", b.secrets},
 	}
 }
 
@@ -418,4 +426,64 @@ func (b bench) rest(ctx context.Context, r *result) error {
 		r.told("RSS while idle", rss/1e6, "MB")
 		return err
 	})
+}
+
+// secrets compares the operator's memory in a cluster that is full of Secrets
+// with that in an empty one. The metadata of each Secret carries its data once
+// more, as kubectl apply leaves it.
+func (b bench) secrets(ctx context.Context, r *result) error {
+	const size = 100_000
+	return inWorld(ctx, unlimited, func(w *world) error {
+		empty, err := w.peakAtStart()
+		if err != nil {
+			return err
+		}
+		group, groupCtx := errgroup.WithContext(w)
+		group.SetLimit(8)
+		for i := range b.unused {
+			group.Go(func() error {
+				data := make([]byte, size)
+				_, _ = crand.Read(data) // never fails
+				secret := &corev1.Secret{Data: map[string][]byte{"data": data}}
+				secret.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
+				secret.Namespace, secret.Name = metav1.NamespaceDefault, fmt.Sprintf("unused-%d", i)
+				applied, err := json.Marshal(secret)
+				if err != nil {
+					return err
+				}
+				secret.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(applied)}
+				return w.k8s.Create(groupCtx, secret)
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		full, err := w.peakAtStart()
+		if err != nil {
+			return err
+		}
+		r.told("Secrets of 100 kB", float64(b.unused), "")
+		r.told("peak RSS with none", empty/1e6, "MB")
+		r.told("peak RSS with them", full/1e6, "MB")
+		r.atMost("growth", (full-empty)/1e6, 32, "MB")
+		return nil
+	})
+}
+
+// peakAtStart is the most memory of an operator that starts, sends one contact
+// and runs on for a while.
+func (w *world) peakAtStart() (float64, error) {
+	before := len(w.simulator.Journal())
+	operator, err := w.startOperator()
+	if err != nil {
+		return 0, err
+	}
+	defer operator.kill()
+	if err := w.declare(fmt.Sprintf("one-%d", before), 1); err != nil {
+		return 0, err
+	}
+	if err := errors.Join(w.untilAccepted(before+1, 5*time.Minute), w.pause(10*time.Second), operator.notePeakRSS(), operator.stop()); err != nil {
+		return 0, err
+	}
+	return operator.peakRSS, nil
 }

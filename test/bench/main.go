@@ -41,13 +41,14 @@ func run(ctx context.Context) error {
 	flag.Var(&b.short, "limit", "limit in the cases that wait for it, as count/duration; the real one is 100/1m, which takes ten times as long")
 	flag.DurationVar(&b.idle, "idle", 5*time.Minute, "how long the idle operator is watched")
 	flag.IntVar(&b.pairs, "pairs", 5, "how often operator and bare loop are compared; the median counts")
+	flag.IntVar(&b.unused, "secrets", 5000, "how many Secrets of 100 kB the cluster holds that nobody uses; 5000 need 6 GB of memory")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
 		return fmt.Errorf("--run: %w", err)
 	}
-	if b.pairs < 1 || b.idle <= 0 {
-		return errors.New("--pairs and --idle must be more than 0")
+	if b.pairs < 1 || b.idle <= 0 || b.unused < 1 {
+		return errors.New("--pairs, --idle and --secrets must be more than 0")
 	}
 	ctrllog.SetLogger(ctrllog.Log.WithSink(ctrllog.NullLogSink{}))
 	fmt.Fprintf(os.Stderr, "%s/%s, %d CPUs, %s; waiting cases at %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), b.short)

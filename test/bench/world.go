@@ -243,7 +243,7 @@ func (w *world) start(binary string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("starting bin/%s: %w", binary, err)
 	}
 	go func() { p.ended <- p.cmd.Wait() }()
-	err = w.until(binary+" to start its workers", 30*time.Second, func() (bool, error) {
+	err = w.until(binary+" to start its workers", 2*time.Minute, func() (bool, error) {
 		text, err := os.ReadFile(p.log)
 		return strings.Contains(string(text), "Starting workers"), err
 	})

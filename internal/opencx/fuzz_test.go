@@ -1,0 +1,135 @@
+package opencx
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// answering returns a client whose every connection is answered with raw bytes,
+// and then closed.
+func answering(t *testing.T, answer []byte) (client *Client, dials *int) {
+	t.Helper()
+	base, err := ParseBaseURL("http://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, dials = NewClient(base, "fuzz", nil), new(int)
+	client.http.Transport.(*http.Transport).DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+		if address != "127.0.0.1:1" {
+			t.Errorf("the client calls %s", address)
+		}
+		*dials++
+		near, far := net.Pipe()
+		go func() {
+			if request, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
+				_ = request.Body.Close()
+			}
+			_, _ = far.Write(answer)
+			_ = far.Close()
+		}()
+		return near, nil
+	}
+	return client, dials
+}
+
+// FuzzAnswer looks for an answer that makes the client panic, follow it
+// elsewhere, send twice, or show what was sent.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		"", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 204\r\n\r\n", "HTTP/1.1 999 Odd\r\n\r\n{", "HTTP/1.1 100 Continue\r\n\r\n", "\x00\xff",
+		"HTTP/1.1 302 Found\r\nLocation: http://other.example.com/\r\n\r\n",
+		"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
+		"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
+		"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 99999999999999999999\r\n\r\n",
+		"HTTP/1.1 422 U\r\nContent-Length: 90\r\n\r\n{\"statusCode\":422,\"message\":\"ocx_test_key jane@example.com\",\"error\":[\"s3cr3t\"]}",
+		"HTTP/1.1 500 E\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ns3cr3",
+		"HTTP/1.1 400 jane@example.com\r\n\r\ns3cr3t-t0ken",
+	} {
+		f.Add([]byte(seed))
+	}
+	contact := Contact{Email: &Secret{"jane@example.com"}, CustomData: map[string]Secret{"a": {"s3cr3t-t0ken"}}}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		client, dials := answering(t, answer)
+		key, err := NewAPIKey("ocx_test_key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.UpdateContact(t.Context(), key, "jane", contact)
+		client.http.CloseIdleConnections()
+		if *dials != 1 {
+			t.Errorf("the client connected %d times", *dials)
+		}
+		if err == nil {
+			return
+		}
+		_, answered := errors.AsType[*APIError](err)
+		_, unanswered := errors.AsType[*NoAnswerError](err)
+		if answered == unanswered {
+			t.Errorf("error = %#v, want one that says whether an answer came", err)
+		}
+		text := err.Error()
+		for _, hidden := range []string{"ocx_test_key", "jane@example.com", "s3cr3t-t0ken"} {
+			if strings.Contains(text, hidden) {
+				t.Errorf("%s shows in %q", hidden, text)
+			}
+		}
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 4*maxText {
+			t.Errorf("error = %q, which is not fit to be shown", text)
+		}
+	})
+}
+
+// FuzzContactURL looks for an ID that leads to another address than that of one
+// contact.
+func FuzzContactURL(f *testing.F) {
+	for _, id := range []string{"jane", "..", ".", "../keys", "a/b", "%2e%2e", "a?b", "a#b", "a\\b", "é", "\x00", "\xff", " ", "//other.example.com", ";x=1"} {
+		f.Add(id)
+	}
+	base, err := ParseBaseURL("https://api.example.com/gateway")
+	if err != nil {
+		f.Fatal(err)
+	}
+	client := NewClient(base, "fuzz", nil)
+	f.Fuzz(func(t *testing.T, id string) {
+		address, err := client.contactURL(id)
+		if err != nil {
+			return
+		}
+		rest, ok := strings.CutPrefix(address.String(), "https://api.example.com/gateway/contacts/")
+		got, unescapeErr := url.PathUnescape(rest)
+		if !ok || strings.ContainsAny(rest, "/?#") || got != id || unescapeErr != nil {
+			t.Errorf("%q leads to %s", id, address)
+		}
+		if clean := path.Clean("/" + rest); clean != "/"+rest {
+			t.Errorf("%q leads to %s, which a proxy may read as %s", id, address, clean)
+		}
+	})
+}
+
+// FuzzMask looks for a text that shows a value although it is masked.
+func FuzzMask(f *testing.F) {
+	f.Add("jane@example.com", "", " is taken")
+	f.Add("line one\nline two", "got \"", "\"")
+	f.Add("a b c d", "a\nb c\td ", "")
+	f.Add("éé", "x", "\xff")
+	f.Fuzz(func(t *testing.T, value, before, after string) {
+		if strings.Trim(value, "* ") == "" || len(value) > 400 {
+			return
+		}
+		m := newMasker(APIKey{Secret{"ocx_test_key"}}, Contact{Name: &Secret{value}})
+		for _, text := range []string{before + value + after, before + after} {
+			if shown := m.clean(text); strings.Contains(shown, value) && len(value) >= minMaskable {
+				t.Errorf("%q shows in %q", value, shown)
+			}
+		}
+	})
+}
