@@ -114,38 +114,13 @@ func (r *ContactReconciler) read(ctx context.Context, name types.NamespacedName)
 // assess decides what to do with contact and does it.
 func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCXContact) (assessment, error) {
 	now := time.Now()
-	asker := askerOf(client.ObjectKeyFromObject(contact))
-	plan, err := r.cachedPlan(ctx, contact, now)
+	idle, plan, in, err := r.prepare(ctx, contact, now)
 	if err != nil {
 		return assessment{}, err
 	}
-	if contact.Spec.Suspend {
-		r.budget.Withdraw(asker)
-		return suspended(contact, plan.unsent), nil
-	}
-	older, err := r.olderClaim(ctx, contact)
-	if err != nil {
-		return assessment{}, err
-	}
-	if older != nil {
-		r.budget.Withdraw(asker)
-		return duplicate(contact, older), nil
-	}
-	if !plan.due(now) && !hasInputProblem(&contact.Status) {
-		r.budget.Withdraw(asker)
-		return unattempted(contact, plan.at), nil
-	}
-
-	in, err := r.readInputs(ctx, contact)
-	if problem, ok := errors.AsType[*inputError](err); ok {
-		r.budget.Withdraw(asker)
-		return inputMissing(contact, problem, now), nil
-	} else if err != nil {
-		return assessment{}, err
-	}
-	if plan = r.livePlan(contact, in, now); !plan.due(now) {
-		r.budget.Withdraw(asker)
-		return unattempted(contact, plan.at), nil
+	if idle != nil {
+		r.budget.Withdraw(askerOf(client.ObjectKeyFromObject(contact)))
+		return *idle, nil
 	}
 	if plan.unsent || plan.class == budget.Edit {
 		r.memory.notice(contact, in.hash+contact.Annotations[v1alpha1.ReconcileAtAnnotation], now)
@@ -167,6 +142,45 @@ func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCX
 		r.memory.settle(contact, syncLatency.Observe)
 	}
 	return attempted(contact, in.hash, o, silentUntil, r.ResyncInterval, time.Now()), nil
+}
+
+// prepare plans the next request of contact and reads what it needs. idle is
+// what contact comes to when no request is due, or none can be made; nil when
+// one is to be sent now.
+func (r *ContactReconciler) prepare(ctx context.Context, contact *v1alpha1.OpenCXContact, now time.Time) (idle *assessment, p plan, in inputs, err error) {
+	if p, err = r.cachedPlan(ctx, contact, now); err != nil {
+		return nil, p, in, err
+	}
+	suspend := contact.Spec.Suspend
+	if !suspend {
+		older, err := r.olderClaim(ctx, contact)
+		if err != nil {
+			return nil, p, in, err
+		}
+		if older != nil {
+			return duplicate(contact, older), p, in, nil
+		}
+	}
+	// What is read shows whether there is a change at all: perhaps somebody has
+	// only labelled a Secret.
+	if suspend && p.unsent || !suspend && (p.due(now) || hasInputProblem(&contact.Status)) {
+		in, err = r.readInputs(ctx, contact)
+		switch problem, is := errors.AsType[*inputError](err); {
+		case is && !suspend:
+			return inputMissing(contact, problem, now), p, in, nil
+		case err == nil:
+			p = r.livePlan(contact, in, now)
+		case !is:
+			return nil, p, in, err
+		}
+	}
+	switch {
+	case suspend:
+		return suspended(contact, p.unsent), p, in, nil
+	case !p.due(now):
+		return unattempted(contact, p.at), p, in, nil
+	}
+	return nil, p, in, nil
 }
 
 // cachedPlan plans by what the cache knows of the contact's sources and key.

@@ -80,10 +80,10 @@ func attempted(contact *v1alpha1.OpenCXContact, hash string, o outcome, silentUn
 }
 
 // unattempted assesses a contact for which no request is due before at.
-func unattempted(contact *v1alpha1.OpenCXContact, at time.Time) assessment {
+func unattempted(contact *v1alpha1.OpenCXContact, at time.Time) *assessment {
 	status := *contact.Status.DeepCopy()
 	if status.NextAttemptTime != nil && status.ObservedGeneration == contact.Generation {
-		return assessment{status, at}
+		return &assessment{status, at}
 	}
 	// Nothing is unsent and nothing has failed: an edit that needs no request,
 	// or one that was taken back before it was sent.
@@ -95,21 +95,21 @@ func unattempted(contact *v1alpha1.OpenCXContact, at time.Time) assessment {
 	} else {
 		markSynced(&status, "OpenCX has accepted the contact")
 	}
-	return assessment{status, at}
+	return &assessment{status, at}
 }
 
 // suspended assesses a contact that must not be sent now.
-func suspended(contact *v1alpha1.OpenCXContact, unsent bool) assessment {
+func suspended(contact *v1alpha1.OpenCXContact, unsent bool) *assessment {
 	status := *contact.Status.DeepCopy()
 	status.ObservedGeneration = contact.Generation
 	if unsent {
 		mark(&status, metav1.ConditionUnknown, v1alpha1.SuspendedReason, "The contact has a change that is not sent while spec.suspend is true")
-		return assessment{status: status}
+		return &assessment{status: status}
 	}
 	for i := range status.Conditions {
 		status.Conditions[i].ObservedGeneration = contact.Generation
 	}
-	return assessment{status: status}
+	return &assessment{status: status}
 }
 
 // waiting assesses a contact that waits in the budget's queue. It will be woken,
@@ -142,7 +142,7 @@ func waiting(contact *v1alpha1.OpenCXContact, unsent bool, turn budget.Turn, now
 // duplicate assesses a contact whose contactID an older one claims with the same
 // API key. What OpenCX has is the older one's affair, so it is not known. The
 // reader of one namespace need not know what there is in another.
-func duplicate(contact, older *v1alpha1.OpenCXContact) assessment {
+func duplicate(contact, older *v1alpha1.OpenCXContact) *assessment {
 	status := *contact.Status.DeepCopy()
 	status.ObservedGeneration = contact.Generation
 	status.AppliedHash = ""
@@ -155,13 +155,13 @@ func duplicate(contact, older *v1alpha1.OpenCXContact) assessment {
 	}
 	markStalled(&status, v1alpha1.DuplicateReason,
 		fmt.Sprintf("An older OpenCXContact %s has the same contactID and the same API key: delete one of the two. Nothing is sent for this one", where))
-	return assessment{status: status}
+	return &assessment{status: status}
 }
 
 // inputMissing assesses a contact whose API key or sources cannot be used. What
 // does not exist may be on its way; what is unusable has to be changed. Either
 // way the contact is looked at again when the Secret or ConfigMap changes.
-func inputMissing(contact *v1alpha1.OpenCXContact, problem *inputError, now time.Time) assessment {
+func inputMissing(contact *v1alpha1.OpenCXContact, problem *inputError, now time.Time) *assessment {
 	status := *contact.Status.DeepCopy()
 	status.ObservedGeneration = contact.Generation
 	status.NextAttemptTime = nil
@@ -173,10 +173,10 @@ func inputMissing(contact *v1alpha1.OpenCXContact, problem *inputError, now time
 	}
 	if now.Before(patience) {
 		markReconciling(&status, metav1.ConditionFalse, problem.reason, message)
-		return assessment{status, patience}
+		return &assessment{status, patience}
 	}
 	markStalled(&status, problem.reason, message)
-	return assessment{status: status}
+	return &assessment{status: status}
 }
 
 // missingSince is when something was first found missing: now, unless status

@@ -146,6 +146,23 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 		Expect(w.journal()).To(HaveEach(HavePrefix("200 ")))
 	})
 
+	It("are held back by suspend when they change, and only then", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550100"})
+		w.declare(ctx, "jane", phoneFromJane)
+		w.expectSynced(ctx, "jane", 1)
+		w.edit(ctx, "jane", `{"spec":{"suspend":true}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.change(ctx, "Secret", "jane", `{"metadata":{"labels":{"a":"b"}}}`)
+		Consistently(func() string { return w.summary(ctx, "jane") }).Should(Equal("2/2 Ready=True:Synced"))
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550101"})
+		w.expectSummary(ctx, "jane", "2/2 Ready=Unknown:Suspended")
+		w.expectNoMore(1)
+		w.edit(ctx, "jane", `{"spec":{"suspend":false}}`)
+		w.expectSynced(ctx, "jane", 3)
+		w.expectNoMore(2)
+	})
+
 	It("in a ConfigMap may become immutable", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
 		w.putConfigMap(ctx, "names", map[string]string{"jane": "Jane"})
