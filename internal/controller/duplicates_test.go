@@ -2,12 +2,14 @@ package controller
 
 import (
 	"context"
+	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
@@ -90,3 +92,14 @@ var _ = Describe("A contactID that is claimed twice", func() {
 		w.expectNoMore(4)
 	})
 })
+
+func TestTheOlderContactIsThatOfTheEarlierTimeAndThenOfTheLesserUID(t *testing.T) {
+	at := func(second int64, uid types.UID) *v1alpha1.OpenCXContact {
+		return &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{UID: uid, CreationTimestamp: metav1.Unix(second, 0)}}
+	}
+	for _, pair := range [][2]*v1alpha1.OpenCXContact{{at(1, "b"), at(2, "a")}, {at(1, "a"), at(1, "b")}} {
+		if older, younger := pair[0], pair[1]; byAge(older, younger) >= 0 || byAge(younger, older) <= 0 {
+			t.Errorf("%s is not older than %s", older.UID, younger.UID)
+		}
+	}
+}

@@ -129,6 +129,19 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 		w.expectNoMore(10)
 	})
 
+	It("may be renamed in their Secret", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550100"})
+		w.declare(ctx, "jane", phoneFromJane)
+		w.expectSynced(ctx, "jane", 1)
+		w.change(ctx, "Secret", "jane", `{"data":{"phone":null},"stringData":{"mobile":"+12025550101"}}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:ValueNotFound Reconciling=True:ValueNotFound")
+		w.edit(ctx, "jane", `{"spec":{"phoneFrom":{"secretKeyRef":{"key":"mobile"}}}}`)
+		w.expectSynced(ctx, "jane", 2)
+		w.expectNoMore(2)
+		Expect(w.journal()[1]).To(Equal(`200 jane {"contact":{"phone":"+12025550101"}}`))
+	})
+
 	It("arrive as the newest when a Secret is edited a hundred times in a second", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 10, Window: time.Second})
 		w.put(ctx, "jane", map[string]string{"phone": "0"})
