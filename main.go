@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of cloud providers in a kubeconfig
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -64,16 +65,26 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("finding a cluster: %w", err)
 	}
+	maySend := func() error { return nil }
+	var lock resourcelock.Interface
+	if opts.leaderElect {
+		fresh, err := newFreshLock(restConfig, ownNamespace())
+		if err != nil {
+			return err
+		}
+		lock, maySend = fresh, fresh.check
+	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         controller.CacheOptions(opts.scope, opts.apiKeySecret),
-		Metrics:                       metricsOptions(opts),
-		HealthProbeBindAddress:        opts.probeAddress,
-		PprofBindAddress:              opts.pprofAddress,
-		LeaderElection:                opts.leaderElect,
-		LeaderElectionID:              "opencx-operator.open.cx",
-		LeaderElectionNamespace:       ownNamespace(),
-		LeaderElectionReleaseOnCancel: true, // the process ends when the manager has
+		Scheme:                              scheme,
+		Cache:                               controller.CacheOptions(opts.scope, opts.apiKeySecret),
+		Metrics:                             metricsOptions(opts),
+		HealthProbeBindAddress:              opts.probeAddress,
+		PprofBindAddress:                    opts.pprofAddress,
+		LeaderElection:                      opts.leaderElect,
+		LeaderElectionResourceLockInterface: lock,
+		LeaseDuration:                       new(leaseDuration),
+		RenewDeadline:                       new(renewDeadline),
+		LeaderElectionReleaseOnCancel:       true, // the process ends when the manager has
 	})
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)
@@ -95,6 +106,7 @@ func run(ctx context.Context, opts options) error {
 			Live:   mgr.GetAPIReader(),
 			Name:   types.NamespacedName{Namespace: ownNamespace(), Name: "opencx-operator-budget"},
 		},
+		MaySend:                 maySend,
 		ResyncInterval:          opts.resyncInterval,
 		MaxConcurrentReconciles: opts.maxConcurrentReconciles,
 	}

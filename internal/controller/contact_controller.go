@@ -3,6 +3,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,8 @@ type ContactReconciler struct {
 	// share one budget.
 	BudgetGroups [][]types.NamespacedName
 	Reservations *Reservations
+	// MaySend is asked immediately before each request; an error holds it back.
+	MaySend func() error
 	// ResyncInterval is for contacts that set none; 0 is never.
 	ResyncInterval          time.Duration
 	MaxConcurrentReconciles int
@@ -129,7 +132,7 @@ func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCX
 	if slot == nil {
 		return waiting(contact, plan.unsent, turn, now), nil
 	}
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), r.MaySend()); err != nil {
 		slot.Unused()
 		return assessment{}, fmt.Errorf("stopping before a request: %w", err)
 	}

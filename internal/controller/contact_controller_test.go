@@ -24,6 +24,26 @@ import (
 
 var large = strings.Repeat("0123456789", 10_000)
 
+var _ = Describe("A leader", func() {
+	It("sends nothing while it may not, and goes on by itself when it may", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 2, Window: time.Minute})
+		w.stop()
+		var may atomic.Bool
+		w.maySend = func() error {
+			if !may.Load() {
+				return errors.New("the lease is stale")
+			}
+			return nil
+		}
+		w.startOperator()
+		w.declare(ctx, "jane", `{}`)
+		w.expectNoMore(0)
+		may.Store(true)
+		w.expectSynced(ctx, "jane", 1)
+		w.expectNoMore(1)
+	})
+})
+
 var _ = Describe("One apply", func() {
 	DescribeTable("is one PATCH, byte for byte",
 		func(ctx SpecContext, spec, body string) {

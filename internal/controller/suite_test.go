@@ -136,6 +136,7 @@ type world struct {
 	budgetGroups   [][]types.NamespacedName
 	moreNamespaces []string
 	selector       labels.Selector
+	maySend        func() error
 	defaultSecret  *SecretKey
 }
 
@@ -143,7 +144,7 @@ type world struct {
 // the same one.
 func newWorld(ctx context.Context, limit budget.Limit) *world {
 	GinkgoHelper()
-	w := &world{namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit}
+	w := &world{namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit, maySend: func() error { return nil }}
 	w.simulator = opencxtest.New(opencxtest.Options{
 		Keys: []string{w.key}, AcceptAnyContact: true, Limit: limit.Requests, Window: limit.Window,
 	})
@@ -202,6 +203,7 @@ func (w *world) newOperator() (stop func()) {
 			Live:   mgr.GetAPIReader(),
 			Name:   types.NamespacedName{Namespace: w.namespace, Name: "opencx-operator-budget"},
 		},
+		MaySend:                 w.maySend,
 		ResyncInterval:          24 * time.Hour,
 		MaxConcurrentReconciles: 10,
 	}

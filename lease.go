@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+const (
+	leaseName = "opencx-operator.open.cx"
+	// The usual times of Kubernetes' own components. Another replica leads when
+	// it has seen no renewal for leaseDuration.
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+)
+
+var errLeaseStale = errors.New("the lease has not been renewed in time: another replica may lead")
+
+// freshLock is the lock of an election that knows when it was last renewed. The
+// elector notices too late when the process was stopped for a while, as with a
+// suspended machine: requests could be sent by two leaders.
+type freshLock struct {
+	resourcelock.Interface
+	renewed atomic.Pointer[time.Time] // when the last successful write began
+}
+
+func newFreshLock(config *rest.Config, namespace string) (*freshLock, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("naming this replica: %w", err)
+	}
+	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, leaseName,
+		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())}, config, renewDeadline)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the lease: %w", err)
+	}
+	return &freshLock{Interface: lock}, nil
+}
+
+// Create implements resourcelock.Interface.
+func (l *freshLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	began := time.Now()
+	return l.note(l.Interface.Create(ctx, record), began)
+}
+
+// Update implements resourcelock.Interface.
+func (l *freshLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	began := time.Now()
+	return l.note(l.Interface.Update(ctx, record), began)
+}
+
+func (l *freshLock) note(err error, began time.Time) error {
+	if err == nil {
+		l.renewed.Store(&began)
+	}
+	return err
+}
+
+// check returns errLeaseStale when another replica may hold the lease by now.
+func (l *freshLock) check() error {
+	if renewed := l.renewed.Load(); renewed == nil || time.Since(*renewed) >= leaseDuration {
+		return errLeaseStale
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// slowLock takes a second for each write, and fails with err.
+type slowLock struct {
+	resourcelock.Interface
+	err error
+}
+
+func (l *slowLock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
+	time.Sleep(time.Second)
+	return l.err
+}
+
+func (l *slowLock) Update(context.Context, resourcelock.LeaderElectionRecord) error {
+	time.Sleep(time.Second)
+	return l.err
+}
+
+func TestALeaseIsFreshFromTheBeginningOfItsRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &slowLock{}
+		lock := &freshLock{Interface: inner}
+		expect := func(when string, want error) {
+			t.Helper()
+			if err := lock.check(); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", when, err, want)
+			}
+		}
+		record := resourcelock.LeaderElectionRecord{}
+		expect("before the first", errLeaseStale)
+		if err := lock.Create(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		expect("after the first", nil)
+		time.Sleep(leaseDuration - time.Second - time.Nanosecond)
+		expect("at its end", nil)
+		time.Sleep(time.Nanosecond)
+		expect("after its end", errLeaseStale)
+		if err := lock.Update(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		expect("renewed", nil)
+		inner.err = errors.New("no API server")
+		time.Sleep(leaseDuration)
+		if err := lock.Update(t.Context(), record); !errors.Is(err, inner.err) {
+			t.Fatal(err)
+		}
+		expect("when the renewal failed", errLeaseStale)
+	})
+}
