@@ -128,8 +128,9 @@ func waiting(contact *v1alpha1.OpenCXContact, unsent bool, turn budget.Turn, now
 		}
 	case turn.At.Sub(now) <= longWait:
 	case ready != nil && ready.Reason == v1alpha1.WaitingReason:
-	case failed && !saysRefused:
-		// The failure that is about to be retried says more than the wait.
+	case failed && !saysRefused && !hasInputProblem(&status):
+		// The failure that is about to be retried says more than the wait. What
+		// was missing is there now, or there would be nothing to wait for.
 	case !unsent && isReady(&status):
 		markSynced(&status, "OpenCX has accepted the contact; sending it again waits for its turn in the request budget")
 	default:

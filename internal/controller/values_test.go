@@ -129,6 +129,17 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 		w.expectNoMore(10)
 	})
 
+	It("are no longer said to be missing while the contact waits for its turn", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 1, Window: time.Minute})
+		w.declare(ctx, "first", `{}`)
+		w.expectSynced(ctx, "first", 1)
+		w.declare(ctx, "jane", phoneFromJane)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:ValueNotFound Reconciling=True:ValueNotFound")
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550100"})
+		w.expectSummary(ctx, "jane", "1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+		w.expectNoMore(1)
+	})
+
 	It("may be renamed in their Secret", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
 		w.put(ctx, "jane", map[string]string{"phone": "+12025550100"})
