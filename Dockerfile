@@ -3,7 +3,7 @@ FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-COPY main.go flags.go ./
+COPY *.go ./
 COPY api api
 COPY internal internal
 ARG TARGETOS TARGETARCH VERSION=dev
