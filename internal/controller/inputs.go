@@ -54,12 +54,15 @@ func (r *ContactReconciler) readInputs(ctx context.Context, contact *v1alpha1.Op
 		return in, err
 	}
 	in.payload = desired.Contact(contact.Spec, values)
-	if in.hash, err = r.hash(contact, versions); err != nil {
-		return in, err
-	}
 	unversioned, err := r.hash(contact, nil)
 	if err != nil {
 		return in, err
+	}
+	in.hash = unversioned
+	if len(versions) > 0 {
+		if in.hash, err = r.hash(contact, versions); err != nil {
+			return in, err
+		}
 	}
 	in.digest, err = in.payload.Fingerprint(digestSeed + unversioned)
 	return in, err

@@ -110,7 +110,10 @@ func (r *ContactReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: mayNeedRequest})).
-		Watches(&v1alpha1.OpenCXContact{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(predicate.Funcs{UpdateFunc: mayNeedRequest})).
+		Watches(&v1alpha1.OpenCXContact{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(predicate.Funcs{
+			CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }, // at the start, each is looked at
+			UpdateFunc: mayNeedRequest,
+		})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOfSecret)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOfConfigMap)).
 		WatchesRawSource(source.Func(func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
