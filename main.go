@@ -51,7 +51,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		// The operator is idle nearly always: memory is dearer than the time of
 		// the garbage collector.
-		debug.SetGCPercent(80)
+		debug.SetGCPercent(60)
 	}
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
 		ctrl.Log.WithName("setup").Error(err, "The operator ends")
