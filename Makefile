@@ -49,7 +49,7 @@ fuzz: ## Look, for a minute each, for input that breaks the client, the values o
 build: ## Build the operator, the simulator and the demo into bin.
 	@mkdir -p bin
 	@go build -ldflags "-X main.version=$(VERSION)" -o bin/manager .
-	@go build -o bin/ ./hack/demo ./hack/opencx-simulator
+	@go build -o bin/ ./hack/demo ./cmd/opencx-simulator
 
 .PHONY: control-plane
 control-plane: ## Get kube-apiserver, etcd and kubectl for tests and demo, and print where they are.
@@ -59,20 +59,13 @@ control-plane: ## Get kube-apiserver, etcd and kubectl for tests and demo, and p
 generate: ## Generate deepcopy functions.
 	$(CONTROLLER_GEN) object paths=./api/...
 
-# Times are a pattern instead of the format date-time, because with the format the
-# API server admits what Go's metav1.Time does not decode: 2026-01-02t03:04:05z,
-# an offset of +25:00, and even a list. The pattern knows the calendar, from 1000.
-CRD := config/crd/bases/contacts.open.cx_opencxcontacts.yaml
-DAY_OF_MONTH := (0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8])
-LEAP_YEAR := [1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00
-TIME_OF_DAY := ([01][0-9]|2[0-3]):[0-5][0-9]
-TIME_PATTERN := ^([1-9][0-9]{3}-($(DAY_OF_MONTH))|($(LEAP_YEAR))-02-29)T$(TIME_OF_DAY):[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]$(TIME_OF_DAY))$$
+CRDS := config/crd/bases
 
 .PHONY: manifests
-manifests: ## Generate the CRD and the RBAC role.
-	$(CONTROLLER_GEN) crd paths=./api/... output:crd:stdout | \
-		awk -v pattern='$(TIME_PATTERN)' '{sub(/format: date-time$$/, "pattern: " pattern); print}' >$(CRD)
-	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir=config/rbac/manager
+manifests: ## Generate the CRDs and the RBAC role.
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$(CRDS)
+	for crd in $(CRDS)/*.yaml; do awk -f hack/crd.awk $$crd >$$crd.new && mv $$crd.new $$crd; done
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac/manager
 
 .PHONY: fmt
 fmt: ## Format the code.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,17 +15,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/opencx-labs/opencx-operator/internal/budget"
-	"github.com/opencx-labs/opencx-operator/internal/controller"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
 // options are the settings of the operator, checked.
 type options struct {
 	apiURL                  *url.URL
 	rateLimit               budget.Limit
-	budgetGroups            [][]types.NamespacedName
-	apiKeySecret            *controller.SecretKey
-	scope                   controller.Scope
+	ownNamespace            string
+	defaultOrganization     types.NamespacedName
+	scope                   organization.Scope
 	resyncInterval          time.Duration
 	maxConcurrentReconciles int
 	leaderElect             bool
@@ -40,34 +39,31 @@ type options struct {
 const usage = `The OpenCXContact operator keeps the contacts of OpenCX equal to the
 OpenCXContact objects of a Kubernetes cluster.
 
-Durations are written like 90s, 30m or 24h. The environment variable
-OPENCX_API_KEY holds the API key of contacts that name none, unless
---api-key-secret is set.
+API keys are kept in Secrets, which OpenCXOrganization objects name. Durations are
+written like 90s, 30m or 24h.
 
 Flags:
 `
 
-// parseFlags reads args into options. Its errors name the flag and what would
-// be right. flag.ErrHelp means that help was asked for and printed to help.
-func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, error) {
-	opts := options{rateLimit: budget.DefaultLimit}
+// parseFlags reads args into options of an operator in ownNamespace. Its errors name
+// the flag and what would be right. flag.ErrHelp means that help was asked for and
+// printed to help.
+func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io.Writer) (options, error) {
+	opts := options{rateLimit: budget.DefaultLimit, ownNamespace: ownNamespace}
 	apiURL := flags.String("opencx-api-url", opencx.DefaultBaseURL,
 		"address of the OpenCX API: https, or http to a loopback address")
 	flags.Var(&opts.rateLimit, "opencx-rate-limit",
-		"requests that one API key may make in any `window`, as count/duration; choose less than OpenCX allows when others use the same quota")
-	flags.Func("budget-group",
-		"`Secrets` whose API keys belong to one OpenCX organization and so share one limit, as namespace/name,namespace/name; may be given several times",
-		opts.addBudgetGroup)
-	apiKeySecret := flags.String("api-key-secret", "",
-		"Secret with the API key of contacts that name none, as `namespace/name[:key]`; key defaults to "+controller.DefaultAPIKeyField+"; when empty, the environment variable OPENCX_API_KEY is used")
+		"requests that an organization may make in any `window`, as count/duration; an OpenCXOrganization may lower it for itself, and not raise it")
+	defaultOrganization := flags.String("default-organization", ownNamespace+"/default",
+		"OpenCXOrganization of contacts that name none, as `namespace/name`")
 	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
-		"time after which an unchanged contact that sets no resyncInterval is sent again; 0s is never")
+		"time after which an unchanged contact is sent again when neither it nor its organization sets a resyncInterval; 0s is never")
 	watchNamespaces := flags.String("watch-namespaces", "",
 		"`namespaces` whose contacts are looked after, separated by commas; when empty, all")
 	watchLabelSelector := flags.String("watch-label-selector", "",
-		"label `selector` of the contacts that are looked after, such as shard=a; it does not apply to Secrets and ConfigMaps; when empty, all")
+		"label `selector` of the contacts that are looked after, such as shard=a; it does not apply to organizations, Secrets and ConfigMaps; when empty, all")
 	flags.IntVar(&opts.maxConcurrentReconciles, "max-concurrent-reconciles", 10,
-		"contacts that are worked on at the same time, from 1 to 100")
+		"contacts that are sent at the same time, from 1 to 100")
 	flags.BoolVar(&opts.leaderElect, "leader-elect", false,
 		"elect a leader, so that of several replicas one is active")
 	flags.StringVar(&opts.metricsAddress, "metrics-bind-address", "0",
@@ -98,8 +94,8 @@ func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, er
 	if opts.apiURL, err = opencx.ParseBaseURL(*apiURL); err != nil {
 		return options{}, fmt.Errorf("--opencx-api-url: %w", err)
 	}
-	if opts.apiKeySecret, err = parseSecretKey(*apiKeySecret); err != nil {
-		return options{}, fmt.Errorf("--api-key-secret: %w", err)
+	if opts.defaultOrganization, err = parseName(*defaultOrganization); err != nil {
+		return options{}, fmt.Errorf("--default-organization: %w", err)
 	}
 	if opts.scope.Namespaces, err = parseNamespaces(*watchNamespaces); err != nil {
 		return options{}, fmt.Errorf("--watch-namespaces: %w", err)
@@ -116,28 +112,6 @@ func parseFlags(flags *flag.FlagSet, args []string, help io.Writer) (options, er
 	return opts, nil
 }
 
-// addBudgetGroup reads namespace/name,namespace/name.
-func (o *options) addBudgetGroup(value string) error {
-	var group []types.NamespacedName
-	for _, member := range strings.Split(value, ",") {
-		secret, ok := parseSecretName(member)
-		if !ok {
-			return fmt.Errorf("%q does not name a Secret: write namespace/name,namespace/name", member)
-		}
-		group = append(group, secret)
-		for _, other := range append(o.budgetGroups, group[:len(group)-1]) {
-			if slices.Contains(other, secret) {
-				return fmt.Errorf("%s is named twice: a Secret belongs to one group", secret)
-			}
-		}
-	}
-	if len(group) < 2 {
-		return errors.New("a group joins at least two Secrets: write namespace/name,namespace/name")
-	}
-	o.budgetGroups = append(o.budgetGroups, group)
-	return nil
-}
-
 // parseNamespaces reads a,b; "" is none.
 func parseNamespaces(s string) ([]string, error) {
 	if s == "" {
@@ -152,25 +126,11 @@ func parseNamespaces(s string) ([]string, error) {
 	return namespaces, nil
 }
 
-// parseSecretName reads namespace/name.
-func parseSecretName(s string) (types.NamespacedName, bool) {
-	namespace, name, _ := strings.Cut(s, "/")
-	ok := len(validation.IsDNS1123Label(namespace)) == 0 && len(validation.IsDNS1123Subdomain(name)) == 0
-	return types.NamespacedName{Namespace: namespace, Name: name}, ok
-}
-
-// parseSecretKey reads namespace/name[:key]; "" is none.
-func parseSecretKey(s string) (*controller.SecretKey, error) {
-	if s == "" {
-		return nil, nil
+// parseName reads namespace/name.
+func parseName(s string) (types.NamespacedName, error) {
+	name := organization.ParseName(s)
+	if len(validation.IsDNS1123Label(name.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
+		return name, fmt.Errorf("%q does not name an OpenCXOrganization: write namespace/name", s)
 	}
-	object, key, found := strings.Cut(s, ":")
-	if !found {
-		key = controller.DefaultAPIKeyField
-	}
-	secret, ok := parseSecretName(object)
-	if !ok || len(validation.IsConfigMapKey(key)) > 0 {
-		return nil, fmt.Errorf("%q does not name a Secret: write namespace/name or namespace/name:key", s)
-	}
-	return &controller.SecretKey{NamespacedName: secret, Key: key}, nil
+	return name, nil
 }

@@ -14,37 +14,23 @@ import (
 
 func parse(args ...string) (options, string, error) {
 	var help bytes.Buffer
-	opts, err := parseFlags(flag.NewFlagSet("manager", flag.ContinueOnError), args, &help)
+	opts, err := parseFlags(flag.NewFlagSet("manager", flag.ContinueOnError), args, "opencx-system", &help)
 	return opts, help.String(), err
 }
 
 func TestDefaultsAreThoseOfOpenCX(t *testing.T) {
 	opts, _, err := parse()
 	if err != nil || opts.apiURL.String() != "https://api.open.cx" || opts.rateLimit != (budget.Limit{Requests: 100, Window: time.Minute}) ||
-		opts.apiKeySecret != nil || opts.resyncInterval != 24*time.Hour || !opts.metricsSecure || opts.leaderElect {
+		opts.defaultOrganization.String() != "opencx-system/default" || opts.resyncInterval != 24*time.Hour || !opts.metricsSecure || opts.leaderElect {
 		t.Errorf("options = %+v, error = %v", opts, err)
 	}
 }
 
 func TestFlagsAreRead(t *testing.T) {
-	opts, _, err := parse("--opencx-api-url=https://gw.example.com/x/", "--opencx-rate-limit=60/30s", "--api-key-secret=ops/opencx:token", "--resync-interval=0s")
+	opts, _, err := parse("--opencx-api-url=https://gw.example.com/x/", "--opencx-rate-limit=60/30s", "--default-organization=crm/acme", "--resync-interval=0s")
 	if err != nil || opts.apiURL.String() != "https://gw.example.com/x" || opts.rateLimit != (budget.Limit{Requests: 60, Window: 30 * time.Second}) ||
-		opts.apiKeySecret.String() != "ops/opencx/token" || opts.resyncInterval != 0 {
+		opts.defaultOrganization.String() != "crm/acme" || opts.resyncInterval != 0 {
 		t.Errorf("options = %+v, error = %v", opts, err)
-	}
-	opts, _, err = parse("--api-key-secret=ops/opencx")
-	if err != nil || opts.apiKeySecret.String() != "ops/opencx/apiKey" {
-		t.Errorf("secret = %v, error = %v", opts.apiKeySecret, err)
-	}
-}
-
-func TestBudgetGroupsAddUp(t *testing.T) {
-	opts, _, err := parse("--budget-group=a/b,c/d", "--budget-group=e/f,g/h,i/j")
-	if err != nil || fmt.Sprint(opts.budgetGroups) != "[[a/b c/d] [e/f g/h i/j]]" {
-		t.Errorf("groups = %v, error = %v", opts.budgetGroups, err)
-	}
-	if _, _, err := parse("--budget-group=a/b,c/d", "--budget-group=e/f,c/d"); err == nil || !strings.Contains(err.Error(), "c/d is named twice") {
-		t.Errorf("error = %v", err)
 	}
 }
 
@@ -65,14 +51,9 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--opencx-rate-limit=0/1m":            "-opencx-rate-limit: the part before the slash",
 		"--opencx-rate-limit=abc/1m":          "-opencx-rate-limit: the part before the slash",
 		"--opencx-rate-limit=100/8760h":       "-opencx-rate-limit: the part after the slash",
-		"--api-key-secret=opencx":             "--api-key-secret: \"opencx\" does not name a Secret: write namespace/name",
-		"--api-key-secret=a/b:":               "--api-key-secret",
-		"--api-key-secret=a/b:c/d":            "--api-key-secret",
-		"--api-key-secret=A/b":                "--api-key-secret",
-		"--budget-group=a/b":                  "a group joins at least two Secrets",
-		"--budget-group=a/b,c":                "\"c\" does not name a Secret: write namespace/name,namespace/name",
-		"--budget-group=a/b,":                 "\"\" does not name a Secret",
-		"--budget-group=a/b,c/d,a/b":          "a/b is named twice",
+		"--default-organization=acme":         "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
+		"--default-organization=A/b":          "--default-organization",
+		"--default-organization=a/b/c":        "--default-organization",
 		"--watch-namespaces=a,B":              "--watch-namespaces: \"B\" is no name of a namespace",
 		"--watch-namespaces=a,":               "--watch-namespaces: \"\" is no name of a namespace",
 		"--watch-label-selector=a=(":          "--watch-label-selector: ",
@@ -93,7 +74,7 @@ func TestHelpGivesUnitsAndDefaults(t *testing.T) {
 	if !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error = %v, want flag.ErrHelp", err)
 	}
-	for _, want := range []string{"OPENCX_API_KEY", "-opencx-rate-limit window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\""} {
+	for _, want := range []string{"default \"opencx-system/default\"", "-opencx-rate-limit window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\""} {
 		if !strings.Contains(help, want) {
 			t.Errorf("help lacks %q:\n%s", want, help)
 		}

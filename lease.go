@@ -15,10 +15,10 @@ import (
 
 const (
 	leaseName = "opencx-operator.open.cx"
-	// The usual times of Kubernetes' own components. Another replica leads when
-	// it has seen no renewal for leaseDuration.
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
+	// Another replica leads when it has seen no renewal for leaseDuration. Between two
+	// renewals there is always time for a request, which takes opencx.CallTimeout.
+	leaseDuration = 25 * time.Second
+	renewDeadline = 12 * time.Second
 )
 
 var errLeaseStale = errors.New("the lease has not been renewed in time: another replica may lead")
@@ -63,9 +63,16 @@ func (l *freshLock) note(err error, began time.Time) error {
 	return err
 }
 
-// check returns errLeaseStale when another replica may hold the lease by now.
-func (l *freshLock) check() error {
-	if renewed := l.renewed.Load(); renewed == nil || time.Since(*renewed) >= leaseDuration {
+// check returns errLeaseStale when another replica may hold the lease before so much
+// time has passed. It asks both clocks: one stands still while a machine is
+// suspended, the other one may be set.
+func (l *freshLock) check(left time.Duration) error {
+	renewed := l.renewed.Load()
+	if renewed == nil {
+		return errLeaseStale
+	}
+	now := time.Now()
+	if age := max(now.Sub(*renewed), now.Round(0).Sub(renewed.Round(0))); age+left >= leaseDuration {
 		return errLeaseStale
 	}
 	return nil

@@ -32,7 +32,7 @@ func TestALeaseIsFreshFromTheBeginningOfItsRenewal(t *testing.T) {
 		lock := &freshLock{Interface: inner}
 		expect := func(when string, want error) {
 			t.Helper()
-			if err := lock.check(); !errors.Is(err, want) {
+			if err := lock.check(0); !errors.Is(err, want) {
 				t.Errorf("%s: %v, want %v", when, err, want)
 			}
 		}
@@ -44,6 +44,9 @@ func TestALeaseIsFreshFromTheBeginningOfItsRenewal(t *testing.T) {
 		expect("after the first", nil)
 		time.Sleep(leaseDuration - time.Second - time.Nanosecond)
 		expect("at its end", nil)
+		if err := lock.check(time.Nanosecond); !errors.Is(err, errLeaseStale) {
+			t.Errorf("at its end there is time left: %v", err)
+		}
 		time.Sleep(time.Nanosecond)
 		expect("after its end", errLeaseStale)
 		if err := lock.Update(t.Context(), record); err != nil {

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of cloud providers in a kubeconfig
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -26,6 +26,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/controller"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
 // version is set at build time.
@@ -39,7 +40,7 @@ func init() {
 }
 
 func main() {
-	opts, err := parseFlags(flag.CommandLine, os.Args[1:], os.Stdout)
+	opts, err := parseFlags(flag.CommandLine, os.Args[1:], ownNamespace(), os.Stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(0)
 	}
@@ -65,18 +66,18 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("finding a cluster: %w", err)
 	}
-	maySend := func() error { return nil }
+	lease := func(time.Duration) error { return nil }
 	var lock resourcelock.Interface
 	if opts.leaderElect {
-		fresh, err := newFreshLock(restConfig, ownNamespace())
+		fresh, err := newFreshLock(restConfig, opts.ownNamespace)
 		if err != nil {
 			return err
 		}
-		lock, maySend = fresh, fresh.check
+		lock, lease = fresh, fresh.check
 	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                              scheme,
-		Cache:                               controller.CacheOptions(opts.scope, opts.apiKeySecret),
+		Cache:                               organization.CacheOptions(opts.scope, opts.defaultOrganization),
 		Metrics:                             metricsOptions(opts),
 		HealthProbeBindAddress:              opts.probeAddress,
 		PprofBindAddress:                    opts.pprofAddress,
@@ -89,31 +90,20 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)
 	}
-	reconciler := &controller.ContactReconciler{
-		Client:   mgr.GetClient(),
-		Live:     mgr.GetAPIReader(),
-		Recorder: mgr.GetEventRecorder("opencx-operator"),
-		OpenCX:   opencx.NewClient(opts.apiURL, "opencx-operator/"+version, controller.ObserveCall),
-		Credentials: &controller.Credentials{
-			Secrets:       mgr.GetAPIReader(),
-			DefaultSecret: opts.apiKeySecret,
-			FromEnv:       os.Getenv("OPENCX_API_KEY"),
-		},
-		Limit:        opts.rateLimit,
-		BudgetGroups: opts.budgetGroups,
-		Reservations: &controller.Reservations{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Name:   types.NamespacedName{Namespace: ownNamespace(), Name: "opencx-operator-budget"},
-		},
-		MaySend:                 maySend,
+	collector, err := controller.Setup(mgr, controller.Options{
+		OpenCX:                  opencx.NewClient(opts.apiURL, "opencx-operator/"+version, controller.ObserveCall),
+		Scope:                   opts.scope,
+		DefaultOrganization:     opts.defaultOrganization,
+		OwnNamespace:            opts.ownNamespace,
+		Limit:                   opts.rateLimit,
 		ResyncInterval:          opts.resyncInterval,
 		MaxConcurrentReconciles: opts.maxConcurrentReconciles,
+		Lease:                   lease,
+	})
+	if err != nil {
+		return err
 	}
-	if err := reconciler.SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("setting up the contact controller: %w", err)
-	}
-	if err := metrics.Registry.Register(reconciler.Collector()); err != nil {
+	if err := metrics.Registry.Register(collector); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
@@ -145,8 +135,8 @@ func metricsOptions(opts options) metricsserver.Options {
 	return options
 }
 
-// ownNamespace is where the lease and the budget's reservations are kept: the
-// operator's own namespace.
+// ownNamespace is the operator's own namespace, where the lease and the budget's
+// reservations are kept, and the default organization is looked for.
 func ownNamespace() string {
 	const file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	if namespace, err := os.ReadFile(file); err == nil {

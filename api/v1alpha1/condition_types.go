@@ -20,7 +20,7 @@ const (
 	StalledCondition = "Stalled"
 )
 
-// Reasons of the Ready condition.
+// Reasons of a contact's Ready condition.
 const (
 	// SyncedReason: OpenCX accepted what spec declares.
 	SyncedReason = "Synced"
@@ -38,20 +38,52 @@ const (
 	RejectedReason = "Rejected"
 	// ContactNotFoundReason: OpenCX has no contact of that ID (404).
 	ContactNotFoundReason = "ContactNotFound"
-	// UnauthorizedReason: OpenCX refused the API key (401, 402, 403).
+	// UnauthorizedReason: OpenCX refuses the organization's API key (401, 402).
 	UnauthorizedReason = "Unauthorized"
-	// APIKeyNotFoundReason: the Secret, or the key in it, does not exist.
+	// ForbiddenReason: OpenCX does not let the API key change this contact (403).
+	ForbiddenReason = "Forbidden"
+	// OrganizationNotFoundReason: the contact's organization does not exist, or does
+	// not allow contacts of this namespace.
+	OrganizationNotFoundReason = "OrganizationNotFound"
+	// APIKeyNotFoundReason: the Secret with the organization's key, or the key in
+	// it, does not exist.
 	APIKeyNotFoundReason = "APIKeyNotFound"
-	// APIKeyInvalidReason: the Secret has the key, but not a usable value.
+	// APIKeyInvalidReason: the organization's Secret has the key, but no value that
+	// can be used.
 	APIKeyInvalidReason = "APIKeyInvalid"
 	// ValueNotFoundReason: a Secret or ConfigMap with a value of the contact, or
 	// the key in it, does not exist.
 	ValueNotFoundReason = "ValueNotFound"
 	// ValueInvalidReason: a value cannot be sent.
 	ValueInvalidReason = "ValueInvalid"
-	// DuplicateReason: an older contact claims the same contactID with the same
-	// API key.
+	// DuplicateReason: another contact of the organization owns the contactID.
 	DuplicateReason = "Duplicate"
-	// SuspendedReason: spec.suspend holds back a change that is not yet sent.
+	// SuspendedReason: spec.suspend, of the contact or of its organization, holds
+	// back a change that is not yet sent.
 	SuspendedReason = "Suspended"
+)
+
+// OvercommittedCondition of an organization is True while the resyncs of its
+// contacts need more than half of its limit.
+const OvercommittedCondition = "Overcommitted"
+
+// Reasons of an organization's Ready condition, besides APIKeyNotFound,
+// APIKeyInvalid, Unauthorized, RateLimited and Suspended.
+const (
+	// UsableReason: requests can be made. The message says whether OpenCX has taken
+	// the API key yet.
+	UsableReason = "Usable"
+	// UnavailableReason: OpenCX does not answer, or fails whatever is asked; the
+	// operator probes from time to time.
+	UnavailableReason = "Unavailable"
+	// DuplicateKeyReason: another organization holds the same API key.
+	DuplicateKeyReason = "DuplicateKey"
+)
+
+// Reasons of an organization's Overcommitted condition.
+const (
+	// ResyncsFitReason: resyncs need at most half of the limit.
+	ResyncsFitReason = "ResyncsFit"
+	// TooManyResyncsReason: resyncs need more than half of the limit.
+	TooManyResyncsReason = "TooManyResyncs"
 )

@@ -16,24 +16,25 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 // One object that the CRD admits and Go cannot decode would break the typed
 // LIST, and with it the operator, for every contact. So random objects, made
 // along the CRD's own schema and beyond it, are created, and then listed typed.
 
-// crdSchema is the schema of the generated CRD.
-func crdSchema() (*apiextensionsv1.JSONSchemaProps, error) {
-	data, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "contacts.open.cx_opencxcontacts.yaml"))
+// crdSchema is the schema of the generated CRD of a kind.
+func crdSchema(kind string) (*apiextensionsv1.JSONSchemaProps, error) {
+	data, err := os.ReadFile(filepath.Join(crds, "contacts.open.cx_"+strings.ToLower(kind)+"s.yaml"))
 	if err != nil {
 		return nil, err
 	}
@@ -112,9 +113,15 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 		return "jane@example.com"
 	case name == "resyncInterval" && r.IntN(2) > 0:
 		return randomDuration(r)
-	case strings.HasSuffix(name, "Time") && r.IntN(4) > 0:
+	case name == "window" && r.IntN(3) > 0:
+		return []string{"1s", "1m", "24h", "1h30m5s", "90m", "00001s"}[r.IntN(6)]
+	case name == "window" && r.IntN(2) > 0:
+		return randomDuration(r)
+	case name == "namespace" && r.IntN(5) > 0:
+		return "crm"
+	case isTime(name) && r.IntN(4) > 0:
 		return "2026-01-02T03:04:05Z"
-	case strings.HasSuffix(name, "Time"):
+	case isTime(name):
 		return oddTimes[r.IntN(len(oddTimes))]
 	case name == "name" && schema.MaxLength != nil && r.IntN(20) > 0: // of an object; that of a contact has no limit
 		return "a-secret.1"
@@ -128,12 +135,20 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 	return oddStrings[r.IntN(len(oddStrings))]
 }
 
+func isTime(name string) bool { return strings.HasSuffix(name, "Time") || name == "drainsAt" }
+
 // makePlausible lets an object keep the rules that concern several of its fields.
 func makePlausible(object map[string]any, schema *apiextensionsv1.JSONSchemaProps) {
 	for field := range schema.Properties {
 		if _, ok := object[field]; ok {
 			delete(object, field+"From")
 		}
+	}
+	if object["from"] != "Selector" {
+		delete(object, "selector")
+	}
+	if operator := object["operator"]; operator == "Exists" || operator == "DoesNotExist" {
+		delete(object, "values")
 	}
 	secret, isSource := schema.Properties["secretKeyRef"]
 	if !isSource {
@@ -157,11 +172,11 @@ func randomDuration(r *rand.Rand) string {
 	return text
 }
 
-// admit creates a random contact and writes a random status to it, and says
+// admit creates a random object of a kind and writes a random status to it, and says
 // which of both the API server took.
-func admit(ctx context.Context, c client.Client, schema *apiextensionsv1.JSONSchemaProps, r *rand.Rand) (created, written bool) {
+func admit(ctx context.Context, c client.Client, kind string, schema *apiextensionsv1.JSONSchemaProps, r *rand.Rand) (created, written bool) {
 	object := &unstructured.Unstructured{Object: map[string]any{}}
-	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("OpenCXContact"))
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 	object.SetGenerateName("fuzz-")
 	object.SetNamespace(metav1.NamespaceDefault)
 	spec, status := schema.Properties["spec"], schema.Properties["status"]
@@ -186,10 +201,10 @@ func normal(value any) any {
 	return decoded
 }
 
-var _ = Describe("What the CRD admits", func() {
-	It("decodes in Go", func(ctx SpecContext) {
+var _ = DescribeTable("What the CRD admits decodes in Go",
+	func(ctx SpecContext, kind string, object client.Object, list client.ObjectList) {
 		const objects, workers = 3000, 4
-		schema, err := crdSchema()
+		schema, err := crdSchema(kind)
 		Expect(err).NotTo(HaveOccurred())
 		seeds := make(chan uint64)
 		var wait sync.WaitGroup
@@ -199,7 +214,7 @@ var _ = Describe("What the CRD admits", func() {
 			wait.Go(func() {
 				defer GinkgoRecover()
 				for seed := range seeds {
-					wasCreated, wasWritten := admit(ctx, k8s, schema, rand.New(rand.NewPCG(seed, 2026)))
+					wasCreated, wasWritten := admit(ctx, k8s, kind, schema, rand.New(rand.NewPCG(seed, 2026)))
 					mu.Lock()
 					if wasCreated {
 						created++
@@ -219,12 +234,13 @@ var _ = Describe("What the CRD admits", func() {
 		// Objects that are nearly all refused would prove little.
 		Expect(created).To(BeNumerically(">", objects/10))
 		Expect(written).To(BeNumerically(">", objects/50))
-		var contacts v1alpha1.OpenCXContactList
-		Expect(k8s.List(ctx, &contacts)).To(Succeed())
-		Expect(len(contacts.Items)).To(BeNumerically(">=", created))
-		Expect(k8s.DeleteAllOf(ctx, &v1alpha1.OpenCXContact{}, client.InNamespace(metav1.NamespaceDefault))).To(Succeed())
-	})
-})
+		Expect(k8s.List(ctx, list)).To(Succeed())
+		Expect(meta.LenList(list)).To(BeNumerically(">=", created))
+		Expect(k8s.DeleteAllOf(ctx, object, client.InNamespace(metav1.NamespaceDefault))).To(Succeed())
+	},
+	Entry("as contacts", "OpenCXContact", &v1alpha1.OpenCXContact{}, &v1alpha1.OpenCXContactList{}),
+	Entry("as organizations", "OpenCXOrganization", &v1alpha1.OpenCXOrganization{}, &v1alpha1.OpenCXOrganizationList{}),
+)
 
 // fuzzKubeconfig tells the workers of a fuzz run, which are processes of their
 // own, about the control plane of the process that started them: they end
@@ -233,16 +249,12 @@ const fuzzKubeconfig = "OPENCX_FUZZ_KUBECONFIG"
 
 func fuzzClient(f *testing.F) (client.Client, error) {
 	if os.Getenv(fuzzKubeconfig) == "" {
-		controlPlane := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}}
-		if _, err := controlPlane.Start(); err != nil {
+		controlPlane, err := operatortest.StartControlPlane(crds)
+		if err != nil {
 			return nil, err
 		}
 		f.Cleanup(func() { _ = controlPlane.Stop() })
-		file := filepath.Join(f.TempDir(), "kubeconfig")
-		if err := os.WriteFile(file, controlPlane.KubeConfig, 0o600); err != nil {
-			return nil, err
-		}
-		f.Setenv(fuzzKubeconfig, file)
+		f.Setenv(fuzzKubeconfig, controlPlane.Kubeconfig)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv(fuzzKubeconfig))
 	if err != nil {
@@ -256,9 +268,9 @@ func fuzzClient(f *testing.F) (client.Client, error) {
 	return client.New(config, client.Options{Scheme: scheme})
 }
 
-// FuzzAdmittedContactsDecode does the same for as long as it is let.
-func FuzzAdmittedContactsDecode(f *testing.F) {
-	schema, err := crdSchema()
+// fuzzDecoding does the same for as long as it is let.
+func fuzzDecoding(f *testing.F, kind string, object client.Object, list client.ObjectList) {
+	schema, err := crdSchema(kind)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -268,15 +280,22 @@ func FuzzAdmittedContactsDecode(f *testing.F) {
 	}
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		admit(t.Context(), c, schema, rand.New(rand.NewPCG(seed, 1)))
-		var contacts v1alpha1.OpenCXContactList
-		if err := c.List(t.Context(), &contacts); err != nil {
+		admit(t.Context(), c, kind, schema, rand.New(rand.NewPCG(seed, 1)))
+		if err := c.List(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
-		if len(contacts.Items) > 100 {
-			if err := c.DeleteAllOf(t.Context(), &v1alpha1.OpenCXContact{}, client.InNamespace(metav1.NamespaceDefault)); err != nil {
+		if meta.LenList(list) > 100 {
+			if err := c.DeleteAllOf(t.Context(), object, client.InNamespace(metav1.NamespaceDefault)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
+}
+
+func FuzzAdmittedContactsDecode(f *testing.F) {
+	fuzzDecoding(f, "OpenCXContact", &v1alpha1.OpenCXContact{}, &v1alpha1.OpenCXContactList{})
+}
+
+func FuzzAdmittedOrganizationsDecode(f *testing.F) {
+	fuzzDecoding(f, "OpenCXOrganization", &v1alpha1.OpenCXOrganization{}, &v1alpha1.OpenCXOrganizationList{})
 }

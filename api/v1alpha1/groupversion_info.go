@@ -21,7 +21,7 @@ var (
 )
 
 func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &OpenCXContact{}, &OpenCXContactList{})
+	scheme.AddKnownTypes(GroupVersion, &OpenCXContact{}, &OpenCXContactList{}, &OpenCXOrganization{}, &OpenCXOrganizationList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -14,6 +14,15 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.name) || !has(self.nameFrom)",message="name and nameFrom must not be used together: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.customData) || !has(self.customDataFrom) || self.customData.all(k, !(k in self.customDataFrom))",message="customData and customDataFrom must not have a name in common: remove it from one of them"
 type OpenCXContactSpec struct {
+	// organizationRef names the OpenCXOrganization that the contact belongs to.
+	// When absent, the operator's default organization, which --default-organization
+	// names. While there is no such organization, or it does not allow contacts of
+	// this namespace, nothing is sent and Ready is False with reason
+	// OrganizationNotFound. To name another organization is to send the contact to
+	// that one; the first keeps what it has.
+	// +optional
+	OrganizationRef *OrganizationReference `json:"organizationRef,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+
 	// contactID is the ID of the contact in OpenCX, as in the address of its
 	// PATCH /contacts/{contact_id}: 1 to 128 letters, digits, dots, underscores,
 	// tildes and hyphens. The contact must exist; when OpenCX does not know it,
@@ -98,18 +107,12 @@ type OpenCXContactSpec struct {
 	// +optional
 	HTTPActionOverrides *HTTPActionOverrides `json:"httpActionOverrides,omitempty"`
 
-	// apiKeySecretRef names the Secret, in the contact's own namespace, that
-	// holds the OpenCX API key for this contact. When absent, the operator's
-	// default key is used. A missing Secret or key makes Ready False with reason
-	// APIKeyNotFound, an unusable one with reason APIKeyInvalid.
-	// +optional
-	APIKeySecretRef *APIKeySecretReference `json:"apiKeySecretRef,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
-
 	// resyncInterval is the time after which an unchanged contact is sent
 	// again, to undo changes made elsewhere, with up to 10 % added or taken away
 	// so that contacts do not all come due at once. It is a duration in ms, s, m
 	// and h, such as 30m or 24h, of at most 8760h. "0s" turns re-sending off.
-	// When absent, the operator's --resync-interval applies. Every re-send costs
+	// When absent, the resyncInterval of the organization applies, and without that
+	// the operator's --resync-interval. Every re-send costs
 	// one request of OpenCX's rate limit. A failed one that OpenCX did not
 	// refuse leaves Ready True and says so in its message.
 	// +optional
@@ -257,25 +260,24 @@ type KeySelector struct {
 	Optional bool `json:"optional,omitempty"` //nolint:kubeapilinter // as in the core types; there is no third state
 }
 
-// APIKeySecretReference names one key of a Secret.
+// OrganizationReference names an OpenCXOrganization.
 // +structType=atomic
-type APIKeySecretReference struct {
-	// name is the name of the Secret, in the contact's own namespace. While no
-	// such Secret exists, Ready is False with reason APIKeyNotFound.
+type OrganizationReference struct {
+	// name is the name of the OpenCXOrganization. While there is none, Ready is
+	// False with reason OrganizationNotFound.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="apiKeySecretRef.name must be the name of a Secret: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="organizationRef.name must be the name of an OpenCXOrganization: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
 	Name string `json:"name,omitempty"`
 
-	// key is the key in the Secret's data whose value is the API key. When
-	// absent, "apiKey". While the Secret lacks it, Ready is False with reason
-	// APIKeyNotFound.
+	// namespace is the namespace of the OpenCXOrganization, which must allow
+	// contacts of this namespace. When absent, the contact's own.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._A-Za-z0-9]*$')",message="apiKeySecretRef.key must be a key of a Secret: letters, digits, '-', '_' and '.'"
-	Key string `json:"key,omitempty"`
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="organizationRef.namespace must be the name of a namespace: lower-case letters, digits and '-', starting and ending with a letter or digit"
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // OpenCXContactStatus is what the operator knows about the contact in OpenCX.
@@ -310,19 +312,36 @@ type OpenCXContactStatus struct {
 	// +optional
 	NextAttemptTime *metav1.Time `json:"nextAttemptTime,omitempty"`
 
-	// consecutiveFailures counts the attempts that failed in the same way since
-	// the last one that OpenCX accepted, without those that were only rate
-	// limited. The time until the next attempt grows with it.
+	// consecutiveFailures counts the attempts of one kind of failure since the last
+	// one that OpenCX accepted, without those that were only rate limited. The time until the next attempt grows with it.
 	// +optional
 	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"` //nolint:kubeapilinter // 0 and absent are the same
 
-	// appliedHash identifies what the last accepted PATCH carried, to whom and
-	// with which credential. It is computed from what the manifest shows and
-	// from no secret. Absent before the first accepted PATCH.
+	// appliedHash identifies what OpenCX has: what the last PATCH that may have been
+	// sent carried, which was accepted, to which API and organization. It is computed
+	// from what the manifest shows and from no secret. Absent before the first
+	// accepted PATCH, and from the moment before a change is sent until OpenCX has
+	// accepted it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	AppliedHash string `json:"appliedHash,omitempty"`
+
+	// attemptedHash identifies what the last PATCH carried, whatever came back, and
+	// behind an @ the version of the Secret with the API key. What is another than
+	// this does not wait for nextAttemptTime. Absent before the first PATCH.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	AttemptedHash string `json:"attemptedHash,omitempty"`
+
+	// organization is the namespace/name of the OpenCXOrganization in which the
+	// contact was last accepted. Whoever was accepted owns the contactID there.
+	// Absent before the first accepted PATCH.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=320
+	Organization string `json:"organization,omitempty"`
 
 	// lastError is what OpenCX answered to the last attempt when it did not
 	// accept it. Absent after a success, and when there was no answer.
@@ -330,9 +349,11 @@ type OpenCXContactStatus struct {
 	LastError *APIError `json:"lastError,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
 	// lastHandledReconcileAt is the value of the annotation
-	// contacts.open.cx/reconcile-at that was last attempted.
+	// contacts.open.cx/reconcile-at that was last attempted, cut to 256 characters.
 	// +optional
-	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"` //nolint:kubeapilinter // it repeats an annotation, which may be long
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }
 
 // APIError is an error answer of OpenCX (its ErrorDto). Texts are cut to a

@@ -31,7 +31,8 @@ var _ = Describe("A contact", func() {
 		Entry("with an ID of three dots", `{"contactID":"..."}`),
 		Entry("with an ID of 128 characters", `{"contactID":"`+strings.Repeat("a", 128)+`"}`),
 		Entry("with 64 properties in each map", `{"contactID":"c","customData":`+entries(64)+`,"httpActionOverrides":{"queryParams":`+entries(64)+`,"pathParams":`+entries(64)+`,"bodyParams":`+entries(64)+`,"headers":`+entries(64)+`}}`),
-		Entry("with a key in a Secret", `{"contactID":"c","apiKeySecretRef":{"name":"opencx.keys-1","key":"api_key.V-1"}}`),
+		Entry("with an organization of its own namespace", `{"contactID":"c","organizationRef":{"name":"acme.eu-1"}}`),
+		Entry("with an organization of another namespace", `{"contactID":"c","organizationRef":{"name":"acme","namespace":"crm-1"}}`),
 		Entry("with fields that it does not know", `{"contactID":"c","fromALaterVersion":true}`),
 	)
 
@@ -53,9 +54,15 @@ var _ = Describe("A contact", func() {
 		Entry("with a number as phone", `{"contactID":"c","phone":12025550123}`, "spec.phone", "must be of type string"),
 		Entry("with a number in custom data", `{"contactID":"c","customData":{"seats":5}}`, "spec.customData.seats", "must be of type string"),
 		Entry("with 65 properties in a map", `{"contactID":"c","customData":`+entries(65)+`}`, "spec.customData", "must have at most 64"),
-		Entry("with a Secret that cannot exist", `{"contactID":"c","apiKeySecretRef":{"name":"Not_a_name"}}`, "spec.apiKeySecretRef.name", "lower-case letters"),
-		Entry("without a Secret's name", `{"contactID":"c","apiKeySecretRef":{"key":"a"}}`, "spec.apiKeySecretRef.name", "Required value"),
-		Entry("with a key that a Secret cannot have", `{"contactID":"c","apiKeySecretRef":{"name":"a","key":"a/b"}}`, "spec.apiKeySecretRef.key", "letters, digits"),
+		Entry("with an organization without a name", `{"contactID":"c","organizationRef":{}}`, "spec.organizationRef.name", "Required value"),
+		Entry("with an organization's namespace alone", `{"contactID":"c","organizationRef":{"namespace":"crm"}}`, "spec.organizationRef.name", "Required value"),
+		Entry("with an empty name of an organization", `{"contactID":"c","organizationRef":{"name":""}}`, "spec.organizationRef.name", "at least 1 char"),
+		Entry("with an organization that cannot exist", `{"contactID":"c","organizationRef":{"name":"Acme_1"}}`, "spec.organizationRef.name", "lower-case letters"),
+		Entry("with a name of an organization that is too long", `{"contactID":"c","organizationRef":{"name":"`+strings.Repeat("a", 254)+`"}}`, "spec.organizationRef.name", "may not be more than 253"),
+		Entry("with namespace and name in one", `{"contactID":"c","organizationRef":{"name":"crm/acme"}}`, "spec.organizationRef.name", "lower-case letters"),
+		Entry("with an empty namespace of the organization", `{"contactID":"c","organizationRef":{"name":"acme","namespace":""}}`, "spec.organizationRef.namespace", "at least 1 char"),
+		Entry("with a namespace that cannot exist", `{"contactID":"c","organizationRef":{"name":"acme","namespace":"crm.eu"}}`, "spec.organizationRef.namespace", "the name of a namespace"),
+		Entry("with a namespace that is too long", `{"contactID":"c","organizationRef":{"name":"acme","namespace":"`+strings.Repeat("a", 64)+`"}}`, "spec.organizationRef.namespace", "may not be more than 63"),
 	)
 
 	DescribeTable("has a resyncInterval that is what it says",
@@ -95,6 +102,16 @@ var _ = Describe("A contact", func() {
 		Expect(err).NotTo(HaveOccurred())
 		contact.Spec.ContactID = "d"
 		Expect(k8s.Update(ctx, contact)).To(MatchError(ContainSubstring("contactID is immutable: to manage another contact, create another OpenCXContact")))
+	})
+
+	It("names its organization as a whole", func(ctx SpecContext) {
+		By("one tool that names an organization of another namespace")
+		Expect(apply(ctx, "OpenCXContact", "moves", "policy", `{"contactID":"c","organizationRef":{"name":"acme","namespace":"crm"}}`)).To(Succeed())
+		By("another one that names one of the contact's own, with no word of a namespace")
+		Expect(apply(ctx, "OpenCXContact", "moves", "tenant", `{"contactID":"c","organizationRef":{"name":"mine"}}`, client.ForceOwnership)).To(Succeed())
+		contact := &v1alpha1.OpenCXContact{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: "default", Name: "moves"}, contact)).To(Succeed())
+		Expect(contact.Spec.OrganizationRef).To(Equal(&v1alpha1.OrganizationReference{Name: "mine"}))
 	})
 
 	It("says before the operator has seen it that it has not", func(ctx SpecContext) {

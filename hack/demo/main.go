@@ -8,19 +8,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"golang.org/x/term"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 // checkTimeout is how long --exit waits for the samples, and for the operator
@@ -45,126 +45,82 @@ func main() {
 
 // demo is what is running.
 type demo struct {
-	out        io.Writer
-	kubectl    string
-	kubeconfig string
-	logFile    string
-	simulator  *opencxtest.Server // nil when OpenCX is real
-	apiURL     string
-	operator   *exec.Cmd
-	exited     chan struct{} // closed when the operator has ended
+	out          io.Writer
+	controlPlane *operatortest.ControlPlane
+	simulator    *operatortest.Simulator // nil when OpenCX is real
+	apiURL       string
+	operator     *operatortest.Operator
+	logFile      string
 }
 
 // run starts everything, shows or checks it, and takes it down again.
 func run(ctx context.Context, apiURL string, exit bool, out io.Writer) (err error) {
 	ctrllog.SetLogger(ctrllog.Log.WithSink(ctrllog.NullLogSink{}))
-	folder, err := os.MkdirTemp("", "opencx-demo-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	d := &demo{
-		out:        out,
-		kubectl:    filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"),
-		kubeconfig: filepath.Join(folder, "kubeconfig"),
-		logFile:    filepath.Join(folder, "operator.log"),
-		apiURL:     apiURL,
-	}
-
-	_, _ = fmt.Fprintln(out, "Starting kube-apiserver and etcd ...")
-	controlPlane := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
-	restConfig, err := controlPlane.Start()
-	if err != nil {
-		return fmt.Errorf("starting the control plane: %w; is KUBEBUILDER_ASSETS set, as make demo sets it?", err)
-	}
-	defer func() { err = errors.Join(err, controlPlane.Stop()) }()
-	if err := os.WriteFile(d.kubeconfig, controlPlane.KubeConfig, 0o600); err != nil {
-		return err
-	}
-
-	samples, err := readSamples(filepath.Join("config", "samples"))
-	if err != nil {
-		return err
-	}
+	d := &demo{out: out, apiURL: apiURL}
 	key := os.Getenv("OPENCX_API_KEY")
 	if apiURL == "" {
 		key = "ocx_demo_key"
-		d.simulator = opencxtest.New(opencxtest.Options{Keys: []string{key}, Contacts: samples})
-		server := httptest.NewServer(d.simulator)
-		defer server.Close()
-		d.apiURL = server.URL
+		samples, err := readSamples(filepath.Join("config", "samples"))
+		if err != nil {
+			return err
+		}
+		d.simulator = operatortest.StartSimulator(opencxtest.Options{Keys: []string{key}, Contacts: samples})
+		defer d.simulator.Close()
+		d.apiURL = d.simulator.URL
 	} else if key == "" {
 		return errors.New("--opencx-api-url needs an API key: set OPENCX_API_KEY")
 	}
 
-	_, _ = fmt.Fprintln(out, "Starting the operator and applying config/samples ...")
-	if err := d.startOperator(key); err != nil {
+	_, _ = fmt.Fprintln(out, "Starting kube-apiserver and etcd ...")
+	if d.controlPlane, err = operatortest.StartControlPlane(filepath.Join("config", "crd", "bases")); err != nil {
 		return err
 	}
-	defer d.stopOperator()
-	if output, err := exec.CommandContext(ctx, d.kubectl, "--kubeconfig", d.kubeconfig, "apply", "-k", "config/samples").CombinedOutput(); err != nil {
-		return fmt.Errorf("applying config/samples: %w\n%s", err, output)
+	defer func() { err = errors.Join(err, d.controlPlane.Stop()) }()
+	_, _ = fmt.Fprintln(out, "Starting the operator and applying config/samples ...")
+	if err := d.startOperator(); err != nil {
+		return err
 	}
-	view, err := newView(restConfig, d)
-	if err != nil {
+	defer func() { _ = d.operator.Stop() }() // nobody asks any more how it ends
+	if err := d.applySamples(ctx, key); err != nil {
 		return err
 	}
 	if exit {
-		return d.check(ctx, view)
+		return d.check(ctx)
 	}
-	return d.watch(ctx, view)
+	return d.watch(ctx)
 }
 
-// startOperator runs the binary as a user would. It is in a process group of
-// its own, so that Ctrl-C reaches this process alone, which then stops it.
-func (d *demo) startOperator(key string) error {
-	log, err := os.Create(d.logFile)
-	if err != nil {
-		return err
+// startOperator runs the binary as a user would, and does not wait for it.
+func (d *demo) startOperator() (err error) {
+	d.logFile = filepath.Join(d.controlPlane.Folder, "operator.log")
+	d.operator, err = operatortest.LaunchOperator(operatortest.OperatorOptions{
+		Binary: filepath.Join("bin", "manager"), Kubeconfig: d.controlPlane.Kubeconfig, APIURL: d.apiURL, LogFile: d.logFile,
+	})
+	return err
+}
+
+// applySamples applies them after the Secret that their organization names.
+func (d *demo) applySamples(ctx context.Context, key string) error {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "opencx-api-key"},
+		StringData: map[string]string{"apiKey": key},
 	}
-	defer func() { _ = log.Close() }() // the operator has its own handle
-	// Not with the demo's context, which would kill it: it is told to stop.
-	d.operator = exec.CommandContext(context.Background(), filepath.Join("bin", "manager"),
-		"--kubeconfig="+d.kubeconfig, "--opencx-api-url="+d.apiURL, "--health-probe-bind-address=0")
-	d.operator.Env = append(os.Environ(), "OPENCX_API_KEY="+key)
-	d.operator.Stdout, d.operator.Stderr = log, log
-	d.operator.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := d.operator.Start(); err != nil {
-		return fmt.Errorf("starting the operator: %w", err)
+	if err := d.controlPlane.Client.Create(ctx, secret); err != nil {
+		return fmt.Errorf("creating the Secret with the API key: %w", err)
 	}
-	d.exited = make(chan struct{})
-	go func() {
-		_ = d.operator.Wait() // ProcessState says how it ended
-		close(d.exited)
-	}()
+	if _, err := d.controlPlane.Kubectl(ctx, "", "apply", "-k", filepath.Join("config", "samples")); err != nil {
+		return fmt.Errorf("applying config/samples: %w", err)
+	}
 	return nil
-}
-
-func (d *demo) stopOperator() {
-	_ = d.operator.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-d.exited:
-	case <-time.After(30 * time.Second):
-		_ = d.operator.Process.Kill()
-	}
-}
-
-// operatorEnded is the error to give when the operator ended by itself.
-func (d *demo) operatorEnded() error {
-	log, _ := os.ReadFile(d.logFile)
-	return fmt.Errorf("the operator ended: %s\n%s", d.operator.ProcessState, log)
 }
 
 // watch redraws the view until Ctrl-C. Without a terminal it prints the view
 // whenever it has changed.
-func (d *demo) watch(ctx context.Context, view *view) error {
+func (d *demo) watch(ctx context.Context) error {
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	shown := ""
 	for {
-		table, _, err := view.draw(ctx)
+		table, _, err := d.draw(ctx)
 		if err != nil {
 			return err
 		}
@@ -182,20 +138,20 @@ func (d *demo) watch(ctx context.Context, view *view) error {
 		case <-ctx.Done():
 			_, _ = fmt.Fprintln(d.out, "\nStopping ...")
 			return nil
-		case <-d.exited:
-			return d.operatorEnded()
+		case <-d.operator.Exited():
+			return d.operator.Ended()
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// check waits until every contact is Ready, and then a little longer to see
-// whether a needless request follows.
-func (d *demo) check(ctx context.Context, view *view) error {
+// check waits until every contact and their organization are Ready, and then a
+// little longer to see whether a needless request follows.
+func (d *demo) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	for {
-		table, ready, err := view.draw(ctx)
+		table, ready, err := d.draw(ctx)
 		if err != nil {
 			return err
 		}
@@ -206,8 +162,8 @@ func (d *demo) check(ctx context.Context, view *view) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not every sample is Ready within %s:\n%s", checkTimeout, table)
-		case <-d.exited:
-			return d.operatorEnded()
+		case <-d.operator.Exited():
+			return d.operator.Ended()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -14,8 +14,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -25,25 +23,40 @@ import (
 // receivedWidth is how much of what OpenCX has of a contact is shown.
 const receivedWidth = 100
 
-// view shows the contacts of the cluster beside what OpenCX has received.
-type view struct {
-	demo   *demo
-	client client.Client
-}
-
-func newView(restConfig *rest.Config, d *demo) (*view, error) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return nil, err
+// draw shows the organization, and the contacts of the cluster beside what OpenCX
+// has received. ready is whether all of them are Ready.
+func (d *demo) draw(ctx context.Context) (text string, ready bool, err error) {
+	organization, organizationReady, err := d.drawOrganization(ctx)
+	if err != nil {
+		return "", false, err
 	}
-	c, err := client.New(restConfig, client.Options{Scheme: scheme})
-	return &view{demo: d, client: c}, err
+	contacts, contactsReady, err := d.drawContacts(ctx)
+	return organization + "\n" + contacts, organizationReady && contactsReady, err
 }
 
-// draw returns the view as text, and whether every contact is Ready.
-func (v *view) draw(ctx context.Context) (text string, ready bool, err error) {
+// drawOrganization returns the organization of the samples in one line, and in
+// another why it is not Ready.
+func (d *demo) drawOrganization(ctx context.Context) (text string, ready bool, err error) {
+	organization := &v1alpha1.OpenCXOrganization{}
+	name := client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "default"}
+	// One that somebody deleted shows as one that nobody has looked at.
+	if err := d.controlPlane.Client.Get(ctx, name, organization); client.IgnoreNotFound(err) != nil {
+		return "", false, fmt.Errorf("reading the organization: %w", err)
+	}
+	condition := readyCondition(organization.Status.Conditions)
+	counts := cmp.Or(organization.Status.Contacts, &v1alpha1.ContactCounts{})
+	text = fmt.Sprintf("Organization %s: Ready %s, %s; contacts: %s, ready: %s, waiting: %s\n",
+		name.Name, condition.Status, condition.Reason, show(counts.Total), show(counts.Ready), show(counts.Waiting))
+	if condition.Message != "" && condition.Status != metav1.ConditionTrue {
+		text += condition.Message + "\n"
+	}
+	return text, condition.Status == metav1.ConditionTrue && organization.Status.ObservedGeneration == organization.Generation, nil
+}
+
+// drawContacts returns the contacts as a table, and what is wrong with them.
+func (d *demo) drawContacts(ctx context.Context) (text string, ready bool, err error) {
 	var contacts v1alpha1.OpenCXContactList
-	if err := v.client.List(ctx, &contacts); err != nil {
+	if err := d.controlPlane.Client.List(ctx, &contacts); err != nil {
 		return "", false, fmt.Errorf("listing contacts: %w", err)
 	}
 	var out bytes.Buffer
@@ -52,8 +65,8 @@ func (v *view) draw(ctx context.Context) (text string, ready bool, err error) {
 	messages := ""
 	ready = len(contacts.Items) > 0
 	for _, contact := range contacts.Items {
-		condition := cmp.Or(meta.FindStatusCondition(contact.Status.Conditions, v1alpha1.ReadyCondition), &metav1.Condition{Status: "-", Reason: "-"})
-		patches, received := v.received(contact.Spec.ContactID)
+		condition := readyCondition(contact.Status.Conditions)
+		patches, received := d.received(contact.Spec.ContactID)
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", contact.Name, condition.Status, condition.Reason, patches, received)
 		if condition.Message != "" && (condition.Status != metav1.ConditionTrue || contact.Status.ConsecutiveFailures > 0) {
 			messages += fmt.Sprintf("\n%s: %s\n", contact.Name, condition.Message)
@@ -64,13 +77,25 @@ func (v *view) draw(ctx context.Context) (text string, ready bool, err error) {
 	return out.String() + messages, ready, nil
 }
 
+func readyCondition(conditions []metav1.Condition) *metav1.Condition {
+	return cmp.Or(meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), &metav1.Condition{Status: "-", Reason: "-"})
+}
+
+// show shows a count, or that there is none yet.
+func show(count *int32) string {
+	if count == nil {
+		return "-"
+	}
+	return fmt.Sprint(*count)
+}
+
 // received is how often the simulator accepted a contact, and what it has of
 // it, without the values of overrides.
-func (v *view) received(id string) (patches, fields string) {
-	if v.demo.simulator == nil {
+func (d *demo) received(id string) (patches, fields string) {
+	if d.simulator == nil {
 		return "?", "(not simulated)"
 	}
-	contact, ok := v.demo.simulator.Contact(id)
+	contact, ok := d.simulator.Contact(id)
 	if !ok {
 		return "-", "no such contact"
 	}
@@ -90,8 +115,8 @@ func (v *view) received(id string) (patches, fields string) {
 func (d *demo) next() string {
 	next := []string{
 		"Try next, in another terminal in this folder:",
-		"  export KUBECONFIG=" + d.kubeconfig,
-		"  export PATH=" + filepath.Dir(d.kubectl) + ":$PATH",
+		"  export KUBECONFIG=" + d.controlPlane.Kubeconfig,
+		"  export PATH=" + filepath.Dir(d.controlPlane.KubectlPath) + ":$PATH",
 		"An edit:",
 		`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John Q. Roe"}}'`,
 		"An address that OpenCX would refuse:",
@@ -107,7 +132,7 @@ func (d *demo) next() string {
 			"An error of OpenCX, which the next edit meets:",
 			steer+` --inject='{"next":1,"status":500}'`,
 			`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John R."}}'`,
-			"A 429, which silences the key:",
+			"A 429, which silences the organization:",
 			steer+` --inject='{"next":1,"status":429,"headers":{"Retry-After":"10"}}'`,
 			`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John Roe"}}'`,
 			"What OpenCX received: "+d.apiURL+"/ in a browser.",

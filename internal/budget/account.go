@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// account is what is known of one organization's quota: the requests of one key,
-// or of the keys that were said to belong together. The budget's lock guards it.
+// account is what is known of one organization's quota. The budget's lock guards
+// it.
 type account struct {
-	key        Key
-	credential string // names it in metrics
+	name       string // of the organization
 	limit      Limit
+	keyVersion string // of the API key that was last asked with
 
 	used      usedSlots
 	inFlight  int            // slots taken whose request has not ended
@@ -27,7 +27,6 @@ type account struct {
 
 	share share
 	gate  gate
-	lanes map[Key]*lane
 	pace  time.Time // before this, no slot for the backlog
 
 	timer *time.Timer // fires at nextChange
@@ -46,29 +45,36 @@ type edit struct {
 	overtook  bool // others that wait
 }
 
-func newAccount(key Key, credential string, limit Limit, reserves bool) *account {
+func newAccount(name string, limit Limit, reserves bool) *account {
 	return &account{
-		key:        key,
-		credential: credential,
-		limit:      limit,
-		turns:      map[Asker]turn{},
-		queue:      newQueue(),
-		editsOf:    map[string]int{},
-		reserves:   reserves,
-		share:      share{requests: limit.Requests},
-		gate:       gate{window: limit.Window},
-		lanes:      map[Key]*lane{},
+		name:     name,
+		limit:    limit,
+		turns:    map[Asker]turn{},
+		queue:    newQueue(),
+		editsOf:  map[string]int{},
+		reserves: reserves,
+		share:    share{requests: limit.Requests},
+		gate:     gate{window: limit.Window},
 	}
 }
 
-// lane returns the lane of a key, which is new when the key is.
-func (a *account) lane(key Key, credential string) *lane {
-	l := a.lanes[key]
-	if l == nil {
-		l = &lane{account: a, key: key, credential: credential, gate: gate{window: a.limit.Window}, parked: newQueue()}
-		a.lanes[key] = l
+// adopt takes over what an ask says of the organization. After a change of the
+// limit all used slots count as just used, because when they would be free again
+// was reckoned with another window. Another key is innocent until it is refused.
+func (a *account) adopt(ask Ask, now time.Time) {
+	if a.limit != ask.Limit {
+		a.prune(now)
+		used := usedSlots{}
+		used.add(now.Add(ask.Limit.Window), a.used.count)
+		a.limit, a.used, a.share = ask.Limit, used, share{requests: ask.Limit.Requests}
+		a.gate.window = ask.Limit.Window
 	}
-	return l
+	if a.keyVersion != ask.KeyVersion {
+		a.keyVersion = ask.KeyVersion
+		if a.gate.obstacle == Unauthorized {
+			a.gate = gate{window: a.limit.Window}
+		}
+	}
 }
 
 // prune forgets the slots that are free again.
@@ -187,7 +193,8 @@ func (a *account) claim(asker Asker) {
 }
 
 // takeBackTurns sends those who were woken and have not come yet back to the
-// queue, because the gate has been shut meanwhile.
+// queue, in the order in which they were woken, because the gate has been shut
+// meanwhile.
 func (a *account) takeBackTurns() {
 	inOrder := slices.SortedFunc(maps.Keys(a.turns), func(x, y Asker) int { return cmp.Compare(a.turns[x].number, a.turns[y].number) })
 	for _, asker := range inOrder {
@@ -196,18 +203,11 @@ func (a *account) takeBackTurns() {
 	clear(a.turns)
 }
 
-// turnOf estimates when an asker of lane l that waits will be served: after
-// those ahead, when a slot comes round for it, and at the pace of a backlog.
-func (a *account) turnOf(asker Asker, l *lane, now time.Time) time.Time {
-	ahead, waiting := 0, a.queue.len()
-	if _, queued := a.queue.places[asker]; queued {
-		ahead = a.queue.ahead(asker)
-	} else {
-		ahead = waiting + l.parked.ahead(asker)
-		waiting += l.parked.len()
-	}
+// turnAt estimates when somebody who waits behind that many others will be served:
+// when a slot comes round, and at the pace of a backlog.
+func (a *account) turnAt(ahead int, now time.Time) time.Time {
 	at, free := now, a.free(now)
-	if waiting > free || free <= a.spare() {
+	if a.queue.len() > free || free <= a.spare() {
 		pace := a.limit.Window / time.Duration(a.share.requests)
 		at = latest(at, a.nextPaced(free)).Add(time.Duration(ahead) * pace)
 	}
@@ -219,7 +219,7 @@ func (a *account) turnOf(asker Asker, l *lane, now time.Time) time.Time {
 			at = latest(at, now.Add(time.Duration(1+behind/a.share.requests)*a.limit.Window))
 		}
 	}
-	return latest(at, a.gate.until, l.gate.until)
+	return latest(at, a.gate.until)
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
@@ -229,11 +229,6 @@ func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Ti
 // remember. Zero is never.
 func (a *account) nextChange(now time.Time) time.Time {
 	next := a.nextGrant(now)
-	for _, l := range a.lanes {
-		if l.parked.len() > 0 && now.Before(l.gate.until) && (next.IsZero() || l.gate.until.Before(next)) {
-			next = l.gate.until
-		}
-	}
 	if !next.IsZero() || a.queue.len() > 0 {
 		return next
 	}
@@ -271,34 +266,14 @@ func (a *account) nextGrant(now time.Time) time.Time {
 // learnt of others who use the quota, of a failing OpenCX or of a key that is
 // refused holds a while.
 func (a *account) forget() time.Time {
-	until := a.share.raiseAt
-	note := func(g *gate) {
-		if g.obstacle != None && g.until.Add(a.limit.Window).After(until) {
-			until = g.until.Add(a.limit.Window)
-		}
+	if a.gate.obstacle == None {
+		return a.share.raiseAt
 	}
-	note(&a.gate)
-	for _, l := range a.lanes {
-		note(&l.gate)
-	}
-	return until
+	return latest(a.share.raiseAt, a.gate.until.Add(a.limit.Window))
 }
 
 // idle says that nothing would be lost if the account were forgotten.
 func (a *account) idle(now time.Time) bool {
 	a.prune(now)
-	active := a.inFlight + a.used.count
-	for _, l := range a.lanes {
-		active += l.active + l.parked.len()
-	}
-	return active == 0 && !now.Before(a.forget())
-}
-
-// forgetLanes forgets the keys that nobody uses any more, as after a rotation.
-func (a *account) forgetLanes(now time.Time) {
-	for key, l := range a.lanes {
-		if l.active+l.parked.len() == 0 && (l.gate.obstacle == None || !now.Before(l.gate.until.Add(a.limit.Window))) {
-			delete(a.lanes, key)
-		}
-	}
+	return a.inFlight+len(a.turns)+a.queue.len()+a.used.count == 0 && !now.Before(a.forget())
 }

@@ -1,6 +1,5 @@
-// Package budget decides who may send a request to OpenCX, and when. There is
-// one budget per API key, recognised by the key's content. It knows nothing of
-// Kubernetes or HTTP.
+// Package budget decides who may send a request to OpenCX, and when. There is one
+// account per organization. It knows nothing of Kubernetes or HTTP.
 //
 // The rule it keeps is OpenCX's, as OpenCX sees it: at most Limit.Requests
 // requests in any trailing Limit.Window. A slot is taken before a request is
@@ -12,9 +11,6 @@ import (
 	"sync"
 	"time"
 )
-
-// Key tells budgets apart: a digest of an API key's content, never the key.
-type Key [32]byte
 
 // Class says how urgent a request is.
 type Class int
@@ -37,27 +33,31 @@ type Asker struct{ Namespace, Name string }
 
 // Ask is a wish to send one request.
 type Ask struct {
-	// Key is the API key that the request would carry.
-	Key Key
-	// Group joins keys that share one quota; zero for a key that has its own.
-	Group Key
-	// Credential names the key in metrics.
-	Credential string
+	// Organization is whose quota the request would use.
+	Organization string
+	// Limit is what that organization may use.
+	Limit Limit
+	// KeyVersion tells the organization's API key from earlier ones.
+	KeyVersion string
 	Asker      Asker
 	Class      Class
 }
 
 // Options are the settings of a Budget.
 type Options struct {
-	// Limit is what each key, or group of keys, may use.
-	Limit Limit
 	// CallTimeout is the longest time in which a request that got no answer may
 	// still reach OpenCX.
 	CallTimeout time.Duration
+	// MaxInFlight is how many requests may be under way at one time, for all
+	// organizations; 0 is any number.
+	MaxInFlight int
 	// Wake is called when the turn of an asker that Take sent waiting has come.
 	// It must neither block nor call the budget, and the asker then either takes
 	// its slot or withdraws.
 	Wake func(Asker)
+	// Changed is called when an organization's Obstacle has changed; nil for nobody.
+	// It must neither block nor call the budget.
+	Changed func(organization string)
 	// Save makes the limit hold across restarts; nil does without.
 	Save SaveFunc
 }
@@ -67,22 +67,25 @@ type Budget struct {
 	options Options
 
 	mu       sync.Mutex
-	accounts map[Key]*account
-	places   map[Asker]*lane // where an asker waits or has its turn
+	accounts map[string]*account
+	places   map[Asker]*account // where an asker waits or has its turn
+	active   int                // turns and slots of all accounts
 
-	before       map[string]*usedSlots // what earlier processes reserved, by reservationID
-	forgetBefore time.Time
+	before       map[string]*inheritance // by organization
 	saving       bool
 	saveFailures int
 }
 
 // New returns a budget that nobody has used yet.
 func New(options Options) *Budget {
+	if options.Changed == nil {
+		options.Changed = func(string) {}
+	}
 	return &Budget{
 		options:  options,
-		accounts: map[Key]*account{},
-		places:   map[Asker]*lane{},
-		before:   map[string]*usedSlots{},
+		accounts: map[string]*account{},
+		places:   map[Asker]*account{},
+		before:   map[string]*inheritance{},
 	}
 }
 
@@ -103,29 +106,22 @@ func (b *Budget) Take(ask Ask) (*Slot, Turn) {
 	now := time.Now()
 
 	acct := b.account(ask, now)
-	l := acct.lane(ask.Key, ask.Credential)
-	if b.places[ask.Asker] != l {
-		b.leave(ask.Asker, now) // it asked with another key before
+	if b.places[ask.Asker] != acct {
+		b.leave(ask.Asker, now) // it asked for another organization before
 	}
-	b.places[ask.Asker] = l
+	b.places[ask.Asker] = acct
+	b.watch(acct, func() { acct.adopt(ask, now) })
 	if _, woken := acct.turns[ask.Asker]; !woken {
-		l.add(ask.Asker, ask.Class, now)
+		acct.queue.add(ask.Asker, ask.Class)
 		b.serve(acct, now, ask.Asker)
 	}
 	if _, woken := acct.turns[ask.Asker]; woken {
 		acct.claim(ask.Asker)
 		delete(b.places, ask.Asker)
 		b.reserve()
-		return &Slot{budget: b, lane: l, asker: ask.Asker, taken: now}, Turn{}
+		return &Slot{budget: b, account: acct, asker: ask.Asker, taken: now}, Turn{}
 	}
-	turn := Turn{At: acct.turnOf(ask.Asker, l, now)}
-	switch {
-	case now.Before(acct.gate.until):
-		turn.Obstacle = acct.gate.obstacle
-	case l.gate.obstacle != None:
-		turn.Obstacle = l.gate.obstacle
-	}
-	return nil, turn
+	return nil, Turn{At: acct.turnAt(acct.queue.ahead(ask.Asker), now), Obstacle: acct.gate.obstacle}
 }
 
 // Withdraw takes back what an asker asked for: its place in the queue, or its
@@ -137,41 +133,74 @@ func (b *Budget) Withdraw(asker Asker) {
 }
 
 func (b *Budget) leave(asker Asker, now time.Time) {
-	l := b.places[asker]
-	if l == nil {
+	acct := b.places[asker]
+	if acct == nil {
 		return
 	}
 	delete(b.places, asker)
-	l.remove(asker)
-	b.serve(l.account, now, Asker{})
+	if _, woken := acct.turns[asker]; woken {
+		delete(acct.turns, asker)
+		b.active--
+	}
+	acct.queue.remove(asker)
+	b.serveAll(acct, now)
 }
 
 func (b *Budget) account(ask Ask, now time.Time) *account {
-	key := ask.Group
-	if key == (Key{}) {
-		key = ask.Key
-	}
-	acct := b.accounts[key]
+	acct := b.accounts[ask.Organization]
 	if acct == nil {
-		acct = newAccount(key, ask.Credential, b.options.Limit, b.options.Save != nil)
-		b.accounts[key] = acct
+		acct = newAccount(ask.Organization, ask.Limit, b.options.Save != nil)
+		acct.keyVersion = ask.KeyVersion
+		b.accounts[ask.Organization] = acct
 		b.inherit(acct, now)
 	}
 	return acct
+}
+
+// watch tells when the obstacle of an account is another one after change. All
+// who wait are then woken if OpenCX began or ceased to refuse the key, because
+// that is worth saying at once. They keep their places.
+func (b *Budget) watch(acct *account, change func()) {
+	before := acct.gate.obstacle
+	change()
+	after := acct.gate.obstacle
+	if before == after {
+		return
+	}
+	b.options.Changed(acct.name)
+	if before == Unauthorized || after == Unauthorized {
+		for asker, at := range b.places {
+			if at == acct {
+				b.options.Wake(asker)
+			}
+		}
+	}
+}
+
+// serveAll serves acct, and everybody whom the number of requests under way held
+// up.
+func (b *Budget) serveAll(acct *account, now time.Time) {
+	b.serve(acct, now, Asker{})
+	if b.options.MaxInFlight == 0 {
+		return
+	}
+	for _, other := range b.accounts {
+		if other != acct && other.queue.len() > 0 {
+			b.serve(other, now, Asker{})
+		}
+	}
 }
 
 // serve gives out the turns that can be given, and arranges to be called again
 // when that can next change. All who get one are woken but present, who asks at
 // this moment. An account that remembers nothing is forgotten.
 func (b *Budget) serve(acct *account, now time.Time, present Asker) {
-	for _, l := range acct.lanes {
-		l.admit(now)
-	}
-	for {
+	for b.options.MaxInFlight == 0 || b.active < b.options.MaxInFlight {
 		asker, ok := acct.grant(now)
 		if !ok {
 			break
 		}
+		b.active++
 		if asker != present {
 			b.options.Wake(asker)
 		}
@@ -181,36 +210,24 @@ func (b *Budget) serve(acct *account, now time.Time, present Asker) {
 		acct.timer.Stop()
 		acct.timer = nil
 	}
-	if next := acct.nextChange(now); !next.IsZero() {
+	if next := acct.nextChange(now); next.After(now) {
 		acct.timer = time.AfterFunc(next.Sub(now), func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			now := time.Now()
-			acct.forgetLanes(now)
-			b.serve(acct, now, Asker{})
+			b.serve(acct, time.Now(), Asker{})
 		})
-	} else if acct.idle(now) && b.accounts[acct.key] == acct {
-		delete(b.accounts, acct.key)
-	}
-}
-
-// wakeAll tells all who wait for a key that they wait for another thing than
-// before. They keep their places.
-func (b *Budget) wakeAll(l *lane) {
-	for asker, at := range b.places {
-		if at == l {
-			b.options.Wake(asker)
-		}
+	} else if acct.idle(now) && b.accounts[acct.name] == acct {
+		delete(b.accounts, acct.name)
 	}
 }
 
 // Slot is the right to send one request. Exactly one of its methods must be
 // called when that request has ended.
 type Slot struct {
-	budget *Budget
-	lane   *lane
-	asker  Asker
-	taken  time.Time
+	budget  *Budget
+	account *account
+	asker   Asker
+	taken   time.Time
 }
 
 // Answered reports that OpenCX dealt with the request: it accepted it, or found
@@ -219,23 +236,16 @@ func (s *Slot) Answered() {
 	s.end(func(acct *account, now time.Time) {
 		acct.used.add(now.Add(acct.limit.Window), 1)
 		acct.gate.succeeded(s.taken)
-		if s.lane.gate.succeeded(s.taken) {
-			s.budget.wakeAll(s.lane)
-		}
 	})
 }
 
 // Unauthorized reports that OpenCX refused the key. When it does so for several
-// askers, nobody sends with that key but one probe at a time, and all who wait
-// for it are woken, because what they wait for is now another thing.
+// askers, one probe at a time is sent, and all who wait are woken, because what
+// they wait for is now another thing.
 func (s *Slot) Unauthorized() {
 	s.end(func(acct *account, now time.Time) {
 		acct.used.add(now.Add(acct.limit.Window), 1)
-		acct.gate.succeeded(s.taken)
-		if s.lane.gate.met(Unauthorized, s.asker, s.taken, now) {
-			s.lane.recall(s.budget.places)
-			s.budget.wakeAll(s.lane)
-		}
+		s.met(Unauthorized, now)
 	})
 }
 
@@ -245,9 +255,7 @@ func (s *Slot) Unauthorized() {
 func (s *Slot) Failed() {
 	s.end(func(acct *account, now time.Time) {
 		acct.used.add(now.Add(acct.limit.Window), 1)
-		if acct.gate.met(Unavailable, s.asker, s.taken, now) {
-			acct.takeBackTurns()
-		}
+		s.met(Unavailable, now)
 	})
 }
 
@@ -255,15 +263,15 @@ func (s *Slot) Failed() {
 // request may still arrive at OpenCX until its call would have timed out.
 func (s *Slot) NoAnswer() {
 	s.end(func(acct *account, now time.Time) {
-		latest := s.taken.Add(s.budget.options.CallTimeout)
-		if latest.Before(now) {
-			latest = now
-		}
-		acct.used.add(latest.Add(acct.limit.Window), 1)
-		if acct.gate.met(Unavailable, s.asker, s.taken, now) {
-			acct.takeBackTurns()
-		}
+		acct.used.add(latest(now, s.taken.Add(s.budget.options.CallTimeout)).Add(acct.limit.Window), 1)
+		s.met(Unavailable, now)
 	})
+}
+
+func (s *Slot) met(obstacle Obstacle, now time.Time) {
+	if s.account.gate.met(obstacle, s.asker, s.taken, now) {
+		s.takeBackTurns()
+	}
 }
 
 // RateLimited reports a 429. The whole account is silent until the returned
@@ -277,7 +285,7 @@ func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 		acct.share.lower(acct.limit, acct.used.count+acct.inFlight, now)
 		acct.used.add(now.Add(acct.limit.Window), 1)
 		acct.gate.limited(s.taken, now, retryAfter)
-		acct.takeBackTurns()
+		s.takeBackTurns()
 		until = acct.gate.until
 	})
 	return until
@@ -292,13 +300,17 @@ func (s *Slot) Unused() {
 	})
 }
 
+func (s *Slot) takeBackTurns() {
+	s.budget.active -= len(s.account.turns)
+	s.account.takeBackTurns()
+}
+
 func (s *Slot) end(record func(acct *account, now time.Time)) {
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
 	now := time.Now()
-	acct := s.lane.account
-	acct.inFlight--
-	s.lane.active--
-	record(acct, now)
-	s.budget.serve(acct, now, Asker{})
+	s.account.inFlight--
+	s.budget.active--
+	s.budget.watch(s.account, func() { record(s.account, now) })
+	s.budget.serveAll(s.account, now)
 }

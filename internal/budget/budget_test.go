@@ -13,8 +13,11 @@ const callTimeout = 15 * time.Second
 
 var (
 	limit3 = Limit{Requests: 3, Window: time.Minute}
-	keyA   = Key{1}
-	keyB   = Key{2}
+	orgA   = "crm/a"
+	orgB   = "crm/b"
+
+	// askLimit is the limit of the organizations in the test that runs.
+	askLimit = limit3
 )
 
 // woken collects who was woken, in order.
@@ -40,15 +43,15 @@ func (w *woken) names() string {
 	return strings.Join(names, " ")
 }
 
-func ask(key Key, name string) Ask {
-	return Ask{Key: key, Asker: Asker{Namespace: "shop", Name: name}, Class: Edit}
+func ask(organization string, name string) Ask {
+	return Ask{Organization: organization, Limit: askLimit, Asker: Asker{Namespace: "shop", Name: name}, Class: Edit}
 }
 
 // spend takes n slots at once and reports an answer for each.
-func spend(t *testing.T, b *Budget, key Key, n int) {
+func spend(t *testing.T, b *Budget, organization string, n int) {
 	t.Helper()
 	for i := range n {
-		take(t, b, ask(key, fmt.Sprintf("spender-%d", i))).Answered()
+		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Answered()
 	}
 }
 
@@ -73,22 +76,24 @@ func mustWait(t *testing.T, b *Budget, a Ask) (turn time.Duration) {
 func run(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budget, w *woken)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
+		askLimit = limit
+		t.Cleanup(func() { askLimit = limit3 })
 		synctest.Test(t, func(t *testing.T) {
 			w := &woken{}
-			test(t, New(Options{Limit: limit, CallTimeout: callTimeout, Wake: w.wake}), w)
+			test(t, New(Options{CallTimeout: callTimeout, Wake: w.wake}), w)
 		})
 	})
 }
 
 func TestSlots(t *testing.T) {
 	run(t, "a slot is free again one window after its answer", limit3, func(t *testing.T, b *Budget, w *woken) {
-		slot := take(t, b, ask(keyA, "slow"))
-		spend(t, b, keyA, 2)
+		slot := take(t, b, ask(orgA, "slow"))
+		spend(t, b, orgA, 2)
 		time.Sleep(10 * time.Second)
 		slot.Answered()
 		time.Sleep(50 * time.Second)
-		spend(t, b, keyA, 2) // the two quick ones
-		mustWait(t, b, ask(keyA, "next"))
+		spend(t, b, orgA, 2) // the two quick ones
+		mustWait(t, b, ask(orgA, "next"))
 		time.Sleep(10*time.Second - time.Nanosecond)
 		synctest.Wait()
 		if got := w.names(); got != "" {
@@ -101,51 +106,51 @@ func TestSlots(t *testing.T) {
 		}
 	})
 	run(t, "a request without an answer counts from its call's timeout", limit3, func(t *testing.T, b *Budget, _ *woken) {
-		slot := take(t, b, ask(keyA, "lost"))
-		spend(t, b, keyA, 2)
+		slot := take(t, b, ask(orgA, "lost"))
+		spend(t, b, orgA, 2)
 		slot.NoAnswer()
-		if got, want := mustWait(t, b, ask(keyA, "a")), time.Minute; got != want {
+		if got, want := mustWait(t, b, ask(orgA, "a")), time.Minute; got != want {
 			t.Errorf("turn in %s, want %s", got, want)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		take(t, b, ask(keyA, "a")).Answered()
-		take(t, b, ask(keyA, "b")).Answered()
-		if got, want := mustWait(t, b, ask(keyA, "c")), callTimeout; got != want {
+		take(t, b, ask(orgA, "a")).Answered()
+		take(t, b, ask(orgA, "b")).Answered()
+		if got, want := mustWait(t, b, ask(orgA, "c")), callTimeout; got != want {
 			t.Errorf("turn in %s, want %s", got, want)
 		}
 	})
 	run(t, "an unused slot is free at once", limit3, func(t *testing.T, b *Budget, w *woken) {
-		slot := take(t, b, ask(keyA, "changed its mind"))
-		spend(t, b, keyA, 2)
-		mustWait(t, b, ask(keyA, "next"))
+		slot := take(t, b, ask(orgA, "changed its mind"))
+		spend(t, b, orgA, 2)
+		mustWait(t, b, ask(orgA, "next"))
 		slot.Unused()
 		if got := w.names(); got != "next" {
 			t.Errorf("woken: %q, want next", got)
 		}
-		take(t, b, ask(keyA, "next")).Answered()
+		take(t, b, ask(orgA, "next")).Answered()
 	})
-	run(t, "keys have budgets of their own", limit3, func(t *testing.T, b *Budget, _ *woken) {
-		spend(t, b, keyA, 3)
-		mustWait(t, b, ask(keyA, "a"))
-		spend(t, b, keyB, 3)
+	run(t, "organizations have budgets of their own", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		spend(t, b, orgA, 3)
+		mustWait(t, b, ask(orgA, "a"))
+		spend(t, b, orgB, 3)
 	})
 }
 
 func TestWaiting(t *testing.T) {
 	run(t, "turns come in the order of asking, and asking again keeps the place", limit3, func(t *testing.T, b *Budget, w *woken) {
-		spend(t, b, keyA, 3)
+		spend(t, b, orgA, 3)
 		for _, name := range []string{"a", "b", "c", "a", "b"} {
-			mustWait(t, b, ask(keyA, name))
+			mustWait(t, b, ask(orgA, name))
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "a b c" {
 			t.Errorf("woken: %q, want a b c", got)
 		}
-		mustWait(t, b, ask(keyA, "late")) // the free slots are promised
+		mustWait(t, b, ask(orgA, "late")) // the free slots are promised
 		for _, name := range []string{"c", "b", "a"} {
-			take(t, b, ask(keyA, name)).Answered()
+			take(t, b, ask(orgA, name)).Answered()
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -154,26 +159,26 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 	run(t, "a withdrawn turn goes to the next", limit3, func(t *testing.T, b *Budget, w *woken) {
-		spend(t, b, keyA, 3)
+		spend(t, b, orgA, 3)
 		for _, name := range []string{"a", "b", "c", "d"} {
-			mustWait(t, b, ask(keyA, name))
+			mustWait(t, b, ask(orgA, name))
 		}
-		b.Withdraw(ask(keyA, "b").Asker) // from the queue
+		b.Withdraw(ask(orgA, "b").Asker) // from the queue
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "a c d" {
 			t.Errorf("woken: %q, want a c d", got)
 		}
-		mustWait(t, b, ask(keyA, "e"))
-		b.Withdraw(ask(keyA, "a").Asker) // a turn
+		mustWait(t, b, ask(orgA, "e"))
+		b.Withdraw(ask(orgA, "a").Asker) // a turn
 		if got := w.names(); got != "e" {
 			t.Errorf("woken: %q, want e", got)
 		}
 	})
 	run(t, "a backlog is paced", limit3, func(t *testing.T, b *Budget, w *woken) {
-		spend(t, b, keyA, 3)
+		spend(t, b, orgA, 3)
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			mustWait(t, b, ask(keyA, name))
+			mustWait(t, b, ask(orgA, name))
 		}
 		time.Sleep(time.Minute)
 		step := func(wait time.Duration, want string) {
@@ -185,25 +190,69 @@ func TestWaiting(t *testing.T) {
 			}
 		}
 		step(0, "a")
-		take(t, b, ask(keyA, "a")).Answered()
+		take(t, b, ask(orgA, "a")).Answered()
 		step(20*time.Second, "b")
-		take(t, b, ask(keyA, "b")).Answered()
+		take(t, b, ask(orgA, "b")).Answered()
 		step(60*time.Second, "c d e") // the last three fit
 	})
-	run(t, "an asker with a new key leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
-		spend(t, b, keyA, 3)
-		mustWait(t, b, ask(keyA, "rotated"))
-		take(t, b, ask(keyB, "rotated")).Answered()
+	run(t, "an asker of a new organization leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, orgA, 3)
+		mustWait(t, b, ask(orgA, "moved"))
+		take(t, b, ask(orgB, "moved")).Answered()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "" {
 			t.Errorf("woken: %q", got)
 		}
 	})
+	run(t, "only so many requests are under way, whoever they are for", limit3, func(t *testing.T, b *Budget, w *woken) {
+		b.options.MaxInFlight = 2
+		first, second := take(t, b, ask(orgA, "a")), take(t, b, ask(orgB, "b"))
+		mustWait(t, b, ask(orgA, "c"))
+		mustWait(t, b, ask(orgB, "d"))
+		first.Answered()
+		second.Answered()
+		if got := w.names(); got != "c d" && got != "d c" {
+			t.Errorf("woken: %q, want c and d", got)
+		}
+		take(t, b, ask(orgA, "c")).Unused()
+		b.Withdraw(ask(orgB, "d").Asker)
+		if b.active != 0 {
+			t.Errorf("%d are still under way", b.active)
+		}
+	})
+	run(t, "a limit that changes counts what was used before as just used", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, orgA, 3)
+		time.Sleep(30 * time.Second)
+		askLimit = Limit{Requests: 4, Window: 2 * time.Minute}
+		take(t, b, ask(orgA, "a")).Answered()
+		if got := mustWait(t, b, ask(orgA, "b")); got != 2*time.Minute {
+			t.Errorf("turn in %s, want two minutes", got)
+		}
+	})
+	run(t, "another key is innocent until it is refused", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
+		var changed []string
+		b.options.Changed = func(organization string) { changed = append(changed, organization) }
+		for _, name := range []string{"a", "b", "c"} {
+			take(t, b, ask(orgA, name)).Unauthorized()
+		}
+		for _, name := range []string{"d", "e"} {
+			mustWait(t, b, ask(orgA, name))
+		}
+		rotated := ask(orgA, "d")
+		rotated.KeyVersion = "2"
+		take(t, b, rotated).Answered()
+		if got := w.names(); !strings.Contains(got, "e") {
+			t.Errorf("woken: %q, want e among them", got)
+		}
+		if len(changed) != 2 || b.Look(orgA).Obstacle != None {
+			t.Errorf("told %v, obstacle %v; want to be told of the refusal and of its end", changed, b.Look(orgA).Obstacle)
+		}
+	})
 	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
-		spend(t, b, keyA, 3)
+		spend(t, b, orgA, 3)
 		for i, want := range []int{1, 1, 1, 2, 2, 2, 3} {
-			if got := mustWait(t, b, ask(keyA, fmt.Sprint(i))); got != time.Duration(want)*time.Minute {
+			if got := mustWait(t, b, ask(orgA, fmt.Sprint(i))); got != time.Duration(want)*time.Minute {
 				t.Errorf("turn of number %d in %s, want %d minutes", i, got, want)
 			}
 		}
@@ -211,15 +260,15 @@ func TestWaiting(t *testing.T) {
 }
 
 func TestRateLimited(t *testing.T) {
-	run(t, "Retry-After silences the key, then one probe goes before the rest", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
-		until := take(t, b, ask(keyA, "refused")).RateLimited(5 * time.Minute)
+	run(t, "Retry-After silences the organization, then one probe goes before the rest", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
+		until := take(t, b, ask(orgA, "refused")).RateLimited(5 * time.Minute)
 		if got := time.Until(until); got != 5*time.Minute {
 			t.Errorf("silent for %s, want 5m", got)
 		}
 		for _, name := range []string{"a", "b", "c"} {
-			mustWait(t, b, ask(keyA, name))
+			mustWait(t, b, ask(orgA, name))
 		}
-		spend(t, b, keyB, 3) // another key is not concerned
+		spend(t, b, orgB, 3) // another organization is not concerned
 		time.Sleep(5*time.Minute - time.Nanosecond)
 		synctest.Wait()
 		if got := w.names(); got != "" {
@@ -230,18 +279,18 @@ func TestRateLimited(t *testing.T) {
 		if got := w.names(); got != "a" {
 			t.Errorf("woken: %q, want a alone", got)
 		}
-		probe := take(t, b, ask(keyA, "a"))
-		mustWait(t, b, ask(keyA, "d"))
+		probe := take(t, b, ask(orgA, "a"))
+		mustWait(t, b, ask(orgA, "d"))
 		probe.Answered()
 		if got := w.names(); got != "b c d" {
 			t.Errorf("woken after the probe: %q, want b c d", got)
 		}
 	})
 	run(t, "those who were woken and have not come yet have to wait again", limit3, func(t *testing.T, b *Budget, w *woken) {
-		spend(t, b, keyA, 2)
-		last := take(t, b, ask(keyA, "refused"))
+		spend(t, b, orgA, 2)
+		last := take(t, b, ask(orgA, "refused"))
 		for _, name := range []string{"a", "b"} {
-			mustWait(t, b, ask(keyA, name))
+			mustWait(t, b, ask(orgA, name))
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -249,8 +298,8 @@ func TestRateLimited(t *testing.T) {
 			t.Fatalf("woken: %q, want a b", got)
 		}
 		last.RateLimited(time.Minute)
-		mustWait(t, b, ask(keyA, "a"))
-		mustWait(t, b, ask(keyA, "b"))
+		mustWait(t, b, ask(orgA, "a"))
+		mustWait(t, b, ask(orgA, "b"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "a" {
@@ -260,20 +309,20 @@ func TestRateLimited(t *testing.T) {
 	run(t, "without Retry-After the silence doubles and has jitter", Limit{Requests: 200, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
 		for _, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 960, 960} {
 			want *= time.Second
-			until := take(t, b, ask(keyA, "refused")).RateLimited(0)
+			until := take(t, b, ask(orgA, "refused")).RateLimited(0)
 			if got := time.Until(until); got < want || got > want+want/4 {
 				t.Errorf("silent for %s, want %s to %s", got, want, want+want/4)
 			}
 			time.Sleep(time.Until(until))
 		}
-		take(t, b, ask(keyA, "accepted")).Answered()
-		until := take(t, b, ask(keyA, "refused")).RateLimited(0)
+		take(t, b, ask(orgA, "accepted")).Answered()
+		until := take(t, b, ask(orgA, "refused")).RateLimited(0)
 		if got := time.Until(until); got > 10*time.Second {
 			t.Errorf("silent for %s after a success, want about 5s", got)
 		}
 	})
 	run(t, "requests that were under way together are one strike", limit3, func(t *testing.T, b *Budget, _ *woken) {
-		slots := []*Slot{take(t, b, ask(keyA, "a")), take(t, b, ask(keyA, "b")), take(t, b, ask(keyA, "c"))}
+		slots := []*Slot{take(t, b, ask(orgA, "a")), take(t, b, ask(orgA, "b")), take(t, b, ask(orgA, "c"))}
 		time.Sleep(time.Second)
 		var until time.Time
 		for _, slot := range slots {
@@ -284,7 +333,7 @@ func TestRateLimited(t *testing.T) {
 		}
 	})
 	run(t, "an absurd Retry-After is cut", limit3, func(t *testing.T, b *Budget, _ *woken) {
-		until := take(t, b, ask(keyA, "refused")).RateLimited(365 * 24 * time.Hour)
+		until := take(t, b, ask(orgA, "refused")).RateLimited(365 * 24 * time.Hour)
 		if got := time.Until(until); got != maxSilence {
 			t.Errorf("silent for %s, want %s", got, maxSilence)
 		}
@@ -293,14 +342,14 @@ func TestRateLimited(t *testing.T) {
 
 func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
-		spend(t, b, keyA, 3)
-		take(t, b, ask(keyB, "refused")).RateLimited(2 * time.Minute)
+		b := New(Options{CallTimeout: callTimeout, Wake: func(Asker) {}})
+		spend(t, b, orgA, 3)
+		take(t, b, ask(orgB, "refused")).RateLimited(2 * time.Minute)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		b.mu.Lock()
-		_, hasA := b.accounts[keyA]
-		_, hasB := b.accounts[keyB]
+		_, hasA := b.accounts[orgA]
+		_, hasB := b.accounts[orgB]
 		b.mu.Unlock()
 		if hasA || !hasB {
 			t.Errorf("after two minutes: account A %t, account B %t, want only B, whose silence has just ended", hasA, hasB)
@@ -352,14 +401,14 @@ func TestParseLimit(t *testing.T) {
 // A step of the clock, by NTP or a suspended machine, moves no time that has a
 // monotonic reading.
 func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
-	b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
-	b.Restore(map[string]Reservation{reservationID(keyA): {Used: []UsedSlots{{time.Now().Add(time.Minute).Round(0), 1}}}})
-	take(t, b, ask(keyA, "answered")).Answered()
-	take(t, b, ask(keyA, "lost")).NoAnswer()
-	mustWait(t, b, ask(keyA, "waits"))
-	until := take(t, b, ask(keyB, "refused")).RateLimited(0)
-	times := []time.Time{until, b.accounts[keyB].share.raiseAt}
-	for _, run := range b.accounts[keyA].used.runs {
+	b := New(Options{CallTimeout: callTimeout, Wake: func(Asker) {}})
+	b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Used: []UsedSlots{{time.Now().Add(time.Minute).Round(0), 1}}}})
+	take(t, b, ask(orgA, "answered")).Answered()
+	take(t, b, ask(orgA, "lost")).NoAnswer()
+	mustWait(t, b, ask(orgA, "waits"))
+	until := take(t, b, ask(orgB, "refused")).RateLimited(0)
+	times := []time.Time{until, b.accounts[orgB].share.raiseAt}
+	for _, run := range b.accounts[orgA].used.runs {
 		times = append(times, run.Until)
 	}
 	for _, at := range times {

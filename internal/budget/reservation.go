@@ -2,7 +2,6 @@ package budget
 
 import (
 	"context"
-	"encoding/hex"
 	"time"
 )
 
@@ -21,6 +20,8 @@ const (
 // Reservation is what a process that comes after this one must know of an
 // account, to keep the limit.
 type Reservation struct {
+	// Window is that of the organization's limit, in nanoseconds.
+	Window time.Duration `json:"window"`
 	// Open is how many slots may have been used at any time until this process
 	// ended.
 	Open int `json:"open,omitempty"`
@@ -28,15 +29,10 @@ type Reservation struct {
 	Used []UsedSlots `json:"used,omitempty"`
 }
 
-// SaveFunc keeps reservations, by an ID of their key, where a restart does not
+// SaveFunc keeps reservations, by organization, where a restart does not
 // lose them. When it finds that another process has saved others since this one
 // last loaded or saved, it returns those and saves nothing.
 type SaveFunc func(ctx context.Context, reservations map[string]Reservation) (others map[string]Reservation, err error)
-
-// reservationID stands for a key where others may read it. It is short, so that
-// it is worth little to somebody who wants to test a guess of the key; two keys
-// that share one share what was reserved for either.
-func reservationID(key Key) string { return hex.EncodeToString(key[:2]) }
 
 // block is how many slots are reserved at once.
 func (a *account) block() int { return max(1, a.limit.Requests/10) }
@@ -49,7 +45,7 @@ func (a *account) wantsBlock() bool {
 // reservation is what to save of the account when reserved is added to its
 // credit.
 func (a *account) reservation(reserved int, now time.Time) Reservation {
-	return Reservation{Open: a.inFlight + a.credit + reserved, Used: a.used.rounded(a.limit.Window/buckets, now)}
+	return Reservation{Window: a.limit.Window, Open: a.inFlight + a.credit + reserved, Used: a.used.rounded(a.limit.Window/buckets, now)}
 }
 
 // rounded is what is used by the wall clock, rounded up to a multiple of step.
@@ -61,21 +57,27 @@ func (u *usedSlots) rounded(step time.Duration, now time.Time) []UsedSlots {
 	return rounded.runs
 }
 
-// restored turns what another process saved into when slots are free again.
-// Clocks differ and are set, so none is later than if the slot was used just now.
-func (b *Budget) restored(r Reservation, now time.Time) *usedSlots {
-	latest := now.Add(b.options.CallTimeout + b.options.Limit.Window)
-	used := &usedSlots{}
+// inheritance is what earlier processes reserved for an organization that nobody has
+// asked for yet.
+type inheritance struct {
+	window time.Duration
+	used   usedSlots
+}
+
+// add counts what r reserves. Clocks differ and are set, so no slot is free again
+// later than if it was used just now.
+func (i *inheritance) add(r Reservation, callTimeout time.Duration, now time.Time) {
+	i.window = r.Window
+	latest := now.Add(callTimeout + r.Window)
 	for _, run := range r.Used {
 		at := now.Add(run.Until.Sub(now.Round(0))) // by the monotonic clock from here on
 		if at.After(latest) {
 			at = latest
 		}
-		used.add(at, run.Slots)
+		i.used.add(at, run.Slots)
 	}
-	used.add(latest, r.Open)
-	used.prune(now)
-	return used
+	i.used.add(latest, r.Open)
+	i.used.prune(now)
 }
 
 // Restore makes the budget respect what processes before this one may have
@@ -87,31 +89,29 @@ func (b *Budget) Restore(reservations map[string]Reservation) {
 }
 
 func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
-	for id, r := range reservations {
-		used := b.restored(r, now)
-		found := false
-		for _, acct := range b.accounts {
-			if reservationID(acct.key) == id {
-				found = true
-				acct.used.addAll(used)
-			}
+	for name, r := range reservations {
+		if b.before[name] == nil {
+			b.before[name] = &inheritance{}
 		}
-		if earlier := b.before[id]; earlier != nil {
-			used.addAll(earlier)
-		}
-		if !found {
-			b.before[id] = used
+		b.before[name].add(r, b.options.CallTimeout, now)
+		if acct := b.accounts[name]; acct != nil {
+			b.inherit(acct, now)
 		}
 	}
-	b.forgetBefore = now.Add(b.options.CallTimeout + b.options.Limit.Window)
 }
 
-// inherit gives a new account what was saved for its key.
+// inherit gives an account what was reserved for its organization.
 func (b *Budget) inherit(acct *account, now time.Time) {
-	id := reservationID(acct.key)
-	if used := b.before[id]; used != nil {
-		acct.used.addAll(used)
-		delete(b.before, id)
+	before := b.before[acct.name]
+	if before == nil {
+		return
+	}
+	delete(b.before, acct.name)
+	if before.window != acct.limit.Window {
+		before.used.prune(now)
+		acct.used.add(now.Add(acct.limit.Window), before.used.count)
+	} else {
+		acct.used.addAll(&before.used)
 	}
 	acct.prune(now)
 }
@@ -136,22 +136,19 @@ func (b *Budget) reserve() {
 	if blocks == nil {
 		return
 	}
-	if now.After(b.forgetBefore) {
-		clear(b.before)
-	}
 	reservations := map[string]Reservation{}
-	for id, used := range b.before {
-		reservations[id] = Reservation{Used: used.rounded(b.options.Limit.Window/buckets, now)}
-	}
-	for _, acct := range b.accounts {
-		acct.prune(now)
-		id, r := reservationID(acct.key), acct.reservation(blocks[acct], now)
-		if r.Open == 0 && len(r.Used) == 0 {
-			continue
+	for name, before := range b.before {
+		if before.used.prune(now); before.used.count > 0 {
+			reservations[name] = Reservation{Window: before.window, Used: before.used.rounded(before.window/buckets, now)}
+		} else {
+			delete(b.before, name)
 		}
-		r.Open += reservations[id].Open
-		r.Used = append(r.Used, reservations[id].Used...)
-		reservations[id] = r
+	}
+	for name, acct := range b.accounts {
+		acct.prune(now)
+		if r := acct.reservation(blocks[acct], now); r.Open > 0 || len(r.Used) > 0 {
+			reservations[name] = r
+		}
 	}
 	b.saving = true
 	go b.save(reservations, blocks)

@@ -92,9 +92,11 @@ func takeSaved(t *testing.T, b *Budget, a Ask) *Slot {
 func runSaved(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budget, w *woken, l *ledger)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
+		askLimit = limit
+		t.Cleanup(func() { askLimit = limit3 })
 		synctest.Test(t, func(t *testing.T) {
 			w, l := &woken{}, &ledger{}
-			test(t, New(Options{Limit: limit, CallTimeout: callTimeout, Wake: w.wake, Save: l.save}), w, l)
+			test(t, New(Options{CallTimeout: callTimeout, Wake: w.wake, Save: l.save}), w, l)
 		})
 	})
 }
@@ -103,7 +105,7 @@ func TestReservations(t *testing.T) {
 	limit20 := Limit{Requests: 20, Window: time.Minute}
 	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
 		for i := range 18 {
-			takeSaved(t, b, ask(keyA, fmt.Sprint(i))).Answered()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
 		}
 		if len(l.saves) != 9 {
 			t.Errorf("%d saves for 18 requests in blocks of 2, want 9", len(l.saves))
@@ -116,10 +118,10 @@ func TestReservations(t *testing.T) {
 	})
 	runSaved(t, "nothing is sent while nothing can be saved", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
 		l.fail(errors.New("no API server"))
-		mustWait(t, b, ask(keyA, "a"))
+		mustWait(t, b, ask(orgA, "a"))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		mustWait(t, b, ask(keyA, "a"))
+		mustWait(t, b, ask(orgA, "a"))
 		if got := w.names(); got != "" {
 			t.Errorf("woken: %q", got)
 		}
@@ -131,8 +133,8 @@ func TestReservations(t *testing.T) {
 		}
 	})
 	runSaved(t, "what another process saves meanwhile counts", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
-		l.others = map[string]Reservation{reservationID(keyA): {Open: 20}, reservationID(keyB): {Open: 19}}
-		mustWait(t, b, ask(keyA, "a"))
+		l.others = map[string]Reservation{orgA: {Window: time.Minute, Open: 20}, orgB: {Window: time.Minute, Open: 19}}
+		mustWait(t, b, ask(orgA, "a"))
 		time.Sleep(callTimeout + time.Minute - time.Nanosecond)
 		synctest.Wait()
 		if got := w.names(); got != "" {
@@ -147,43 +149,52 @@ func TestReservations(t *testing.T) {
 	runSaved(t, "a clock that was wrong neither opens nor shuts for long", limit20, func(t *testing.T, b *Budget, w *woken, _ *ledger) {
 		year := 365 * 24 * time.Hour
 		b.Restore(map[string]Reservation{
-			reservationID(keyA): {Used: []UsedSlots{{Until: time.Now().Add(year), Slots: 1 << 30}}},
-			reservationID(keyB): {Open: 20, Used: []UsedSlots{{Until: time.Now().Add(-year), Slots: 20}}},
+			orgA: {Window: time.Minute, Used: []UsedSlots{{Until: time.Now().Add(year), Slots: 1 << 30}}},
+			orgB: {Window: time.Minute, Open: 20, Used: []UsedSlots{{Until: time.Now().Add(-year), Slots: 20}}},
 		})
-		for _, key := range []Key{keyA, keyB} {
-			if got, most := mustWait(t, b, ask(key, fmt.Sprint(key[0]))), callTimeout+time.Minute; got > most {
+		for _, organization := range []string{orgA, orgB} {
+			if got, most := mustWait(t, b, ask(organization, organization)), callTimeout+time.Minute; got > most {
 				t.Errorf("turn in %s, want at most %s", got, most)
 			}
 		}
 		time.Sleep(callTimeout + time.Minute)
 		synctest.Wait()
-		if got := w.names(); got != "1 2" && got != "2 1" {
+		if got := w.names(); got != "crm/a crm/b" && got != "crm/b crm/a" {
 			t.Errorf("woken: %q, want both", got)
 		}
 	})
 	runSaved(t, "numbers that make no sense open nothing", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
-		b.Restore(map[string]Reservation{reservationID(keyA): {Open: -100, Used: []UsedSlots{{time.Now().Add(time.Minute), -100}, {time.Now().Add(time.Minute), 20}}}})
-		mustWait(t, b, ask(keyA, "a"))
+		b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Open: -100, Used: []UsedSlots{{time.Now().Add(time.Minute), -100}, {time.Now().Add(time.Minute), 20}}}})
+		mustWait(t, b, ask(orgA, "a"))
 		synctest.Wait()
-		mustWait(t, b, ask(keyA, "a"))
+		mustWait(t, b, ask(orgA, "a"))
 	})
 	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
-		b.Restore(map[string]Reservation{"ffff": {Open: 5}})
+		b.Restore(map[string]Reservation{"crm/gone": {Window: time.Minute, Open: 5}})
 		for _, want := range []int{2, 1} { // with what was restored, and a window later without
-			takeSaved(t, b, ask(keyA, "a")).Answered()
+			takeSaved(t, b, ask(orgA, "a")).Answered()
 			if got := l.saves[len(l.saves)-1]; len(got) != want {
-				t.Errorf("saved: %v, want %d keys", got, want)
+				t.Errorf("saved: %v, want %d organizations", got, want)
 			}
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
 		}
 	})
+	runSaved(t, "what was reserved with another window counts as just used", limit20, func(t *testing.T, b *Budget, w *woken, _ *ledger) {
+		b.Restore(map[string]Reservation{orgA: {Window: time.Second, Used: []UsedSlots{{Until: time.Now().Add(time.Second), Slots: 20}}}})
+		mustWait(t, b, ask(orgA, "a"))
+		time.Sleep(time.Minute - time.Nanosecond)
+		synctest.Wait()
+		if got := w.names(); got != "" {
+			t.Errorf("woken too early: %q", got)
+		}
+	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
 		for i := range 50_000 {
-			takeSaved(t, b, ask(keyA, fmt.Sprint(i))).Answered()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
 			time.Sleep(time.Hour / 50_000)
 		}
-		mustHave := l.saves[len(l.saves)-1][reservationID(keyA)]
+		mustHave := l.saves[len(l.saves)-1][orgA]
 		if len(mustHave.Used) > buckets+1 {
 			t.Errorf("%d times saved, want at most %d", len(mustHave.Used), buckets+1)
 		}

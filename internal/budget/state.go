@@ -4,8 +4,8 @@ import "time"
 
 // State is a look at one account.
 type State struct {
-	// Credential names the account, as its first Ask did.
-	Credential string
+	// Organization is whose account it is.
+	Organization string
 	// Limit is how many requests in a window it allows itself now; less than was
 	// set while others use the same quota.
 	Limit int
@@ -13,36 +13,48 @@ type State struct {
 	Available int
 	// Waiting is how many wait, by class.
 	Waiting [numClasses]int
-	// BreakerOpen says, for each credential of the account, whether requests
-	// with it are stopped because they fail, but for probes.
-	BreakerOpen map[string]bool
+	// Obstacle is why nobody may send, but for probes.
+	Obstacle Obstacle
+	// Until is when the next probe may go; the zero time without an Obstacle.
+	Until time.Time
+	// DrainsAt is roughly when the last who waits will be served; the zero time when
+	// nobody waits.
+	DrainsAt time.Time
 }
 
-// States returns a look at every account.
+// Look returns a look at an organization's account, which is empty while nobody
+// uses it.
+func (b *Budget) Look(organization string) State {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if acct := b.accounts[organization]; acct != nil {
+		return acct.look(time.Now())
+	}
+	return State{Organization: organization}
+}
+
+// States returns a look at every account that is in use.
 func (b *Budget) States() []State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	states := make([]State, 0, len(b.accounts))
 	for _, acct := range b.accounts {
-		state := State{
-			Credential:  acct.credential,
-			Available:   acct.free(now),
-			Limit:       acct.share.requests,
-			BreakerOpen: map[string]bool{},
-		}
-		count := func(q *queue) {
-			for class := range q.classes {
-				state.Waiting[class] += q.classes[class].count
-			}
-		}
-		count(acct.queue)
-		for _, l := range acct.lanes {
-			count(l.parked)
-			open := acct.gate.obstacle == Unavailable || l.gate.obstacle == Unauthorized
-			state.BreakerOpen[l.credential] = state.BreakerOpen[l.credential] || open
-		}
-		states = append(states, state)
+		states = append(states, acct.look(now))
 	}
 	return states
+}
+
+func (a *account) look(now time.Time) State {
+	state := State{Organization: a.name, Available: a.free(now), Limit: a.share.requests, Obstacle: a.gate.obstacle}
+	for class := range a.queue.classes {
+		state.Waiting[class] = a.queue.classes[class].count
+	}
+	if state.Obstacle != None {
+		state.Until = a.gate.until
+	}
+	if n := a.queue.len(); n > 0 {
+		state.DrainsAt = a.turnAt(n-1, now)
+	}
+	return state
 }

@@ -3,18 +3,14 @@
 package controller
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -25,39 +21,27 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/ownership"
+	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
-// statusTimeout bounds one status write. Together with opencx.CallTimeout it
-// stays under the 30 s that Kubernetes gives a Pod to stop.
-const statusTimeout = 10 * time.Second
+// statusTimeout bounds one status write. Two of them and opencx.CallTimeout stay
+// under the 30 s that Kubernetes gives a Pod to stop.
+const statusTimeout = 9 * time.Second
 
-// ContactReconciler reconciles OpenCXContact objects. Every exported field but
-// BudgetGroups is required.
+// ContactReconciler reconciles OpenCXContact objects.
 type ContactReconciler struct {
-	// Client reads contacts from a cache and writes their status.
-	Client client.Client
-	// Live reads contacts from the API server.
-	Live        client.Reader
-	Recorder    events.EventRecorder
-	OpenCX      *opencx.Client
-	Credentials *Credentials
-	// Limit is the budget of each API key.
-	Limit budget.Limit
-	// BudgetGroups are Secrets whose keys belong to one organization, and so
-	// share one budget.
-	BudgetGroups [][]types.NamespacedName
-	Reservations *Reservations
-	// MaySend is asked immediately before each request; an error holds it back.
-	MaySend func() error
-	// ResyncInterval is for contacts that set none; 0 is never.
-	ResyncInterval          time.Duration
-	MaxConcurrentReconciles int
+	Options
 
-	budget  *budget.Budget
-	groups  budgetGroups
-	keySeed string // of Fingerprint
-	memory  memory
-	leading atomic.Bool // this process reconciles
+	cache         client.Client // reads from the cache, writes to the API server
+	live          client.Reader // reads from the API server
+	recorder      events.EventRecorder
+	budget        *budget.Budget
+	organizations *organization.Organizations
+	owners        *ownership.Owners
+	flights       *ownership.Flights
+	memory        *memory
 }
 
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
@@ -65,273 +49,210 @@ type ContactReconciler struct {
 // +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconcile looks at one contact: it sends it when a request is due and the
-// budget has a slot, and writes what it found into status when that changed.
+// Reconcile looks at one contact, decides what to do, does it, and reports in
+// status what came of it.
 func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	contact, err := r.read(ctx, request.NamespacedName)
+	f, ok, err := r.look(ctx, request.NamespacedName)
+	if err != nil || !ok {
+		return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
+	}
+	d := decide(f, time.Now())
+	if d.step == load {
+		if f, err = r.load(ctx, f); err != nil {
+			return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
+		}
+		d = decide(f, time.Now())
+	}
+	result, err := r.act(ctx, &f, d)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if contact == nil {
-		r.budget.Withdraw(askerOf(request.NamespacedName))
-		r.memory.forget(request.NamespacedName)
+	contests := d.step == yield && f.contact.Status.AppliedHash != ""
+	told, next := report(f, d, result, time.Now())
+	if err := r.write(ctx, &f, told); err != nil {
+		return ctrl.Result{}, err
+	}
+	if contests {
+		r.owners.WakeOwner(f.claim)
+	}
+	if next.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	stored := contact.DeepCopy()
-	if unsaved := r.memory.of(contact).unsaved; unsaved != nil {
-		contact.Status = *unsaved
-	}
-	found, err := r.assess(ctx, contact)
-	if err != nil {
-		r.budget.Withdraw(askerOf(request.NamespacedName)) // its turn goes to the next one
-		return ctrl.Result{}, err
-	}
-	if err := r.writeStatus(ctx, stored, found.status); err != nil {
-		return ctrl.Result{}, err
-	}
-	if found.next.IsZero() {
-		return ctrl.Result{}, nil
-	}
-	return ctrl.Result{RequeueAfter: max(time.Until(found.next), time.Millisecond)}, nil
+	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
 }
 
-// read returns the contact, nil when it is gone or going. It comes from the
-// cache, unless that is older than what this process wrote itself.
-func (r *ContactReconciler) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.OpenCXContact, error) {
-	contact := &v1alpha1.OpenCXContact{}
-	err := r.Client.Get(ctx, name, contact)
-	if err == nil && r.memory.of(contact).newerThan(contact) {
-		err = r.Live.Get(ctx, name, contact)
+// leave gives up a contact's turn, which goes to the next one: for now, when it
+// could not be looked at, or for good, when it is gone.
+func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName, err error) error {
+	r.budget.Withdraw(budget.Asker(name))
+	if err == nil {
+		r.memory.forget(name)
+		err = r.owners.Gone(ctx, name)
 	}
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("reading contact: %w", err)
-	case !contact.DeletionTimestamp.IsZero():
-		return nil, nil
-	}
-	return contact, nil
+	return err
 }
 
-// assess decides what to do with contact and does it.
-func (r *ContactReconciler) assess(ctx context.Context, contact *v1alpha1.OpenCXContact) (assessment, error) {
-	now := time.Now()
-	idle, plan, in, err := r.prepare(ctx, contact, now)
-	if err != nil {
-		return assessment{}, err
+// act does what was decided. It is the only place that takes a slot and sends.
+// Before something else is sent than OpenCX has, it writes the doubt about that.
+func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
+	asker := budget.Asker(client.ObjectKeyFromObject(f.contact))
+	waiting := result{turn: budget.Turn{At: time.Now()}, unsentSince: r.memory.notice(f, d.unsent)}
+	if d.step != send {
+		r.budget.Withdraw(asker)
+		return waiting, nil
 	}
-	if idle != nil {
-		r.budget.Withdraw(askerOf(client.ObjectKeyFromObject(contact)))
-		return *idle, nil
+	flight, ok := r.flights.Begin(f.claim, types.NamespacedName(asker))
+	if !ok {
+		r.budget.Withdraw(asker)
+		return waiting, nil // for the end of another request of this contactID
 	}
-	if plan.unsent || plan.class == budget.Edit {
-		r.memory.notice(contact, in.hash+contact.Annotations[v1alpha1.ReconcileAtAnnotation], now)
-	}
-	slot, turn := r.budget.Take(r.ask(contact, in.key, plan.class))
+	defer flight.End()
+	slot, turn := r.budget.Take(budget.Ask{
+		Organization: f.organization.Name.String(),
+		Limit:        f.organization.Limit,
+		KeyVersion:   f.loaded.keyVersion,
+		Asker:        asker,
+		Class:        d.cause.class(),
+	})
 	if slot == nil {
-		return waiting(contact, plan.unsent, turn, now), nil
+		waiting.turn = turn
+		return waiting, nil
 	}
-	if err := cmp.Or(ctx.Err(), r.MaySend()); err != nil {
+	if err := r.prepare(ctx, f); err != nil {
 		slot.Unused()
-		return assessment{}, fmt.Errorf("stopping before a request: %w", err)
+		return result{}, fmt.Errorf("stopping before a request: %w", err)
 	}
-	o, silentUntil, err := r.send(ctx, slot, in.key, contact.Spec.ContactID, in.payload)
-	if err != nil {
-		return assessment{}, err
-	}
-	r.memory.attempted(contact, attempt{in.hash, in.digest, in.keyVersion})
-	if o.effect == accepted {
-		r.memory.settle(contact, syncLatency.Observe)
-	}
-	return attempted(contact, in.hash, o, silentUntil, r.ResyncInterval, time.Now()), nil
+	return r.send(ctx, slot, flight, f)
 }
 
-// prepare plans the next request of contact and reads what it needs. idle is
-// what contact comes to when no request is due, or none can be made; nil when
-// one is to be sent now.
-func (r *ContactReconciler) prepare(ctx context.Context, contact *v1alpha1.OpenCXContact, now time.Time) (idle *assessment, p plan, in inputs, err error) {
-	if p, err = r.cachedPlan(ctx, contact, now); err != nil {
-		return nil, p, in, err
+// prepare writes the doubt, if there is a need to, and asks whether this process
+// may still send.
+func (r *ContactReconciler) prepare(ctx context.Context, f *facts) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	suspend := contact.Spec.Suspend
-	if !suspend {
-		older, err := r.olderClaim(ctx, contact)
-		if err != nil {
-			return nil, p, in, err
-		}
-		if older != nil {
-			return duplicate(contact, older), p, in, nil
+	if told, needed := doubt(*f); needed {
+		// Not to be made up for when it fails: nothing is sent, so there is no doubt,
+		// and a doubt that nobody stored must not pass for one at the next look.
+		if err := r.store(ctx, f, told); err != nil {
+			return err
 		}
 	}
-	// What is read shows whether there is a change at all: perhaps somebody has
-	// only labelled a Secret.
-	if suspend && p.unsent || !suspend && (p.due(now) || hasInputProblem(&contact.Status)) {
-		in, err = r.readInputs(ctx, contact)
-		switch problem, is := errors.AsType[*inputError](err); {
-		case is && !suspend:
-			return inputMissing(contact, problem, now), p, in, nil
-		case err == nil:
-			p = r.livePlan(contact, in, now)
-		case !is:
-			return nil, p, in, err
-		}
-	}
-	switch {
-	case suspend:
-		return suspended(contact, p.unsent), p, in, nil
-	case !p.due(now):
-		return unattempted(contact, p.at), p, in, nil
-	}
-	return nil, p, in, nil
-}
-
-// cachedPlan plans by what the cache knows of the contact's sources and key.
-func (r *ContactReconciler) cachedPlan(ctx context.Context, contact *v1alpha1.OpenCXContact, now time.Time) (plan, error) {
-	hash, err := r.cachedHash(ctx, contact)
-	if err != nil {
-		return plan{}, err
-	}
-	last := r.memory.of(contact).attempt
-	keyChanged, err := r.keyChanged(ctx, contact, last.keyVersion)
-	if err != nil {
-		return plan{}, err
-	}
-	changed := keyChanged || last.hash != "" && last.hash != hash
-	return planFor(contact, hash, changed, r.ResyncInterval, now), nil
-}
-
-// livePlan plans by what was read. When OpenCX has accepted just that from this
-// process, though the object that holds it is another version now, OpenCX need
-// not be told.
-func (r *ContactReconciler) livePlan(contact *v1alpha1.OpenCXContact, in inputs, now time.Time) plan {
-	last := r.memory.of(contact).attempt
-	same := last.digest == in.digest
-	if same && contact.Status.AppliedHash == last.hash {
-		contact.Status.AppliedHash = in.hash
-		r.memory.attempted(contact, attempt{in.hash, in.digest, last.keyVersion})
-	}
-	changed := last.hash != "" && (!same || isUnauthorized(&contact.Status) && last.keyVersion != in.keyVersion)
-	return planFor(contact, in.hash, changed, r.ResyncInterval, now)
-}
-
-// ask is the wish to send contact with key.
-func (r *ContactReconciler) ask(contact *v1alpha1.OpenCXContact, key opencx.APIKey, class budget.Class) budget.Ask {
-	fingerprint := key.Fingerprint(r.keySeed)
-	return budget.Ask{
-		Key:        budget.Key(fingerprint),
-		Group:      r.groups.of(r.Credentials.secretOf(contact), fingerprint),
-		Credential: r.Credentials.label(contact),
-		Asker:      askerOf(client.ObjectKeyFromObject(contact)),
-		Class:      class,
-	}
+	return r.Lease(opencx.CallTimeout)
 }
 
 // send spends slot on one request. A stop of the operator does not cancel it,
 // because then nobody would know what OpenCX has.
-func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, key opencx.APIKey, id string, payload opencx.Contact) (o outcome, silentUntil time.Time, err error) {
-	err = r.OpenCX.UpdateContact(context.WithoutCancel(ctx), key, id, payload)
-	o, ok := judge(err, id)
+func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight *ownership.Flight, f *facts) (result, error) {
+	began := time.Now()
+	err := r.OpenCX.UpdateContact(context.WithoutCancel(ctx), f.loaded.key, f.contact.Spec.ContactID, f.loaded.payload)
+	a, ok := answerOf(err)
 	if !ok {
 		slot.Unused()
-		return outcome{}, time.Time{}, fmt.Errorf("patching contact: %w", err)
+		return result{}, fmt.Errorf("patching contact: %w", err)
 	}
-	answer, answered := errors.AsType[*opencx.APIError](err)
-	switch {
-	case o.effect == limited:
-		silentUntil = slot.RateLimited(answer.RetryAfter)
-	case o.reason == v1alpha1.UnauthorizedReason:
-		slot.Unauthorized()
-	case o.effect == soft && answered:
-		slot.Failed()
-	case o.effect == soft:
-		slot.NoAnswer()
-	default:
-		slot.Answered()
+	if lost, is := errors.AsType[*opencx.NoAnswerError](err); is && lost.MayArrive() {
+		flight.Until = began.Add(opencx.CallTimeout)
 	}
-	return o, silentUntil, nil
+	came := result{answer: &a, sent: attempt{f.hash, f.loaded.keyVersion}}
+	if a.effect == limited {
+		came.silentUntil = slot.RateLimited(a.retryAfter)
+	} else {
+		a.end(slot)
+	}
+	if f.sourced {
+		r.memory.sent(f.contact, sent{f.hash, f.loaded.digest})
+	}
+	if a.effect == accepted {
+		r.memory.settle(f.contact, syncLatency.Observe)
+	}
+	return came, nil
 }
 
-// writeStatus replaces the stored status by status, in one patch, and tells of a
-// change of state. A write that fails is made up for at the next look, before
+// write stores told. A write that fails is made up for at the next look, before
 // anything is decided.
-func (r *ContactReconciler) writeStatus(ctx context.Context, stored *v1alpha1.OpenCXContact, status v1alpha1.OpenCXContactStatus) error {
-	if equality.Semantic.DeepEqual(stored.Status, status) {
+func (r *ContactReconciler) write(ctx context.Context, f *facts, told v1alpha1.OpenCXContactStatus) error {
+	err := r.store(ctx, f, told)
+	if err != nil && !errors.Is(err, errOvertaken) {
+		r.memory.wrote(f.contact, "", &told)
+	}
+	return err
+}
+
+// store replaces the stored status by told, in one patch, and says so where people
+// look. Afterwards f is as it is stored.
+func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.OpenCXContactStatus) error {
+	stored := f.contact
+	if equality.Semantic.DeepEqual(stored.Status, told) {
+		r.memory.wrote(stored, "", nil)
 		return nil
 	}
-	patch, err := statusPatch(stored.UID, status)
+	version, err := r.patch(ctx, stored, told)
+	switch {
+	case err == nil:
+		after := *stored
+		after.ResourceVersion, after.Status = version, told
+		f.contact, f.status, f.state = &after, told, stateOf(&told)
+		r.memory.wrote(stored, version, nil)
+		r.tell(ctx, stored, &after)
+		return nil
+	case apierrors.IsNotFound(err), status.IsOvertaken(err):
+		// It is another contact by now, or another process has attempted it: what
+		// this one knows is worth nothing. A change of either has it looked at again.
+		r.memory.forget(client.ObjectKeyFromObject(stored))
+		return errOvertaken
+	}
+	return fmt.Errorf("writing status: %w", err)
+}
+
+var errOvertaken = errors.New("the contact is another one than when it was looked at")
+
+// patch stores told, unless contact is another one by now, or another process has
+// attempted it since it was read. It returns the version that this made.
+func (r *ContactReconciler) patch(ctx context.Context, contact *v1alpha1.OpenCXContact, told v1alpha1.OpenCXContactStatus) (version string, err error) {
+	var attempted any // null is also true of nothing
+	if contact.Status.AttemptedHash != "" {
+		attempted = contact.Status.AttemptedHash
+	}
+	patch, err := status.Patch(contact.UID, told,
+		status.Test{Path: "/status/attemptedHash", Value: attempted},
+		status.Test{Path: "/status/lastAttemptTime", Value: contact.Status.LastAttemptTime})
 	if err != nil {
-		return err
+		return "", err
+	}
+	if err := r.Lease(0); err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
 	defer cancel()
-	contact := stored.DeepCopy()
-	err = r.Client.Status().Patch(ctx, contact, patch)
-	switch {
-	case err == nil:
-		r.memory.wrote(stored, contact.ResourceVersion, nil)
-		r.tell(ctx, stored, contact)
-		return nil
-	case r.isGone(ctx, stored, err):
-		return nil
-	default:
-		r.memory.wrote(stored, "", &status)
-		return fmt.Errorf("writing status: %w", err)
-	}
-}
-
-// statusPatch asks for no version, because nobody else writes status and labels
-// may change at any time. It does ask for the UID: an object that was deleted
-// and created again is another one. The API server ignores a UID in a merge
-// patch of status, so this is a JSON patch with a test.
-func statusPatch(uid types.UID, status v1alpha1.OpenCXContactStatus) (client.Patch, error) {
-	data, err := json.Marshal([]map[string]any{
-		{"op": "test", "path": "/metadata/uid", "value": uid},
-		{"op": "add", "path": "/status", "value": status},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encoding status: %w", err)
-	}
-	return client.RawPatch(types.JSONPatchType, data), nil
-}
-
-// isGone says whether a status write failed because its contact is no more, or
-// another one has its name.
-func (r *ContactReconciler) isGone(ctx context.Context, contact *v1alpha1.OpenCXContact, writeErr error) bool {
-	if !apierrors.IsInvalid(writeErr) {
-		return apierrors.IsNotFound(writeErr)
-	}
-	var current v1alpha1.OpenCXContact
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(contact), &current)
-	return apierrors.IsNotFound(err) || err == nil && current.UID != contact.UID
+	// Only the metadata comes back: the rest is known.
+	after := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: contact.Namespace, Name: contact.Name}}
+	after.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("OpenCXContact"))
+	err = r.cache.Status().Patch(ctx, after, patch)
+	return after.ResourceVersion, err
 }
 
 // tell logs a change of state and records an event for it. The log has no text
 // from OpenCX, which may hold personal data.
 func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.OpenCXContact) {
-	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ReadyCondition)
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
-	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
+	was, is := stateOf(&before.Status), stateOf(&after.Status)
+	if was.ready == is.ready && was.reason == is.reason || is.message == beingSent {
 		return
 	}
-	details := []any{"contactID", after.Spec.ContactID, "ready", is.Status, "reason", is.Reason}
+	details := []any{"contactID", after.Spec.ContactID, "ready", is.ready, "reason", is.reason}
 	if e := after.Status.LastError; e != nil {
 		details = append(details, "statusCode", e.StatusCode)
 	}
 	log.FromContext(ctx).Info("Contact changed state", details...)
 	eventType := corev1.EventTypeNormal
 	switch {
-	case is.Reason == v1alpha1.WaitingReason,
-		is.Reason == v1alpha1.SyncedReason && (was == nil || was.Reason == v1alpha1.WaitingReason):
+	case is.reason == v1alpha1.WaitingReason,
+		is.reason == v1alpha1.SyncedReason && (was.ready == "" || was.reason == v1alpha1.WaitingReason):
 		// All goes as it should. An import of thousands would bring as many
 		// events, and cost the API server as much as their status.
 		return
-	case is.Status == metav1.ConditionFalse:
+	case is.ready == metav1.ConditionFalse:
 		eventType = corev1.EventTypeWarning
 	}
-	r.Recorder.Eventf(after, nil, eventType, is.Reason, "UpdateContact", "%s", is.Message)
-}
-
-func askerOf(name types.NamespacedName) budget.Asker {
-	return budget.Asker{Namespace: name.Namespace, Name: name.Name}
+	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", is.message)
 }

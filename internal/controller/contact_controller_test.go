@@ -12,13 +12,13 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
+	clientrest "k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
@@ -29,7 +29,7 @@ var _ = Describe("A leader", func() {
 		w := newWorld(ctx, budget.Limit{Requests: 2, Window: time.Minute})
 		w.stop()
 		var may atomic.Bool
-		w.maySend = func() error {
+		w.lease = func(time.Duration) error {
 			if !may.Load() {
 				return errors.New("the lease is stale")
 			}
@@ -105,6 +105,43 @@ var _ = Describe("After the first PATCH", func() {
 		w = newWorld(ctx, budget.DefaultLimit)
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
+	})
+
+	It("tells what was sent, where, and with which key", func(ctx SpecContext) {
+		told := func() v1alpha1.OpenCXContactStatus {
+			status := w.get(ctx, "jane").Status
+			key := &corev1.Secret{}
+			Expect(k8s.Get(ctx, w.organization("default-api-key"), key)).To(Succeed())
+			Expect(status.AppliedHash).To(MatchRegexp("^v1:[0-9a-f]{64}$"))
+			Expect(status.AttemptedHash).To(Equal(status.AppliedHash + "@" + key.ResourceVersion))
+			Expect(status.Organization).To(Equal(w.namespace + "/default"))
+			Expect(status.LastSyncTime).To(Equal(status.LastAttemptTime))
+			return status
+		}
+		first := told()
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		w.expectSynced(ctx, "jane", 2)
+		Expect(told().AppliedHash).NotTo(Equal(first.AppliedHash))
+		w.edit(ctx, "jane", `{"spec":{"name":"Jane"}}`)
+		w.expectSynced(ctx, "jane", 3)
+		Expect(told().AppliedHash).To(Equal(first.AppliedHash))
+	})
+
+	It("writes status once for a first sync and a re-send, and twice for an edit", func(ctx SpecContext) {
+		w.stop()
+		var writes atomic.Int32
+		w.newClient = refuse(func(client.Object) bool { writes.Add(1); return false })
+		w.startOperator()
+		w.declare(ctx, "john", `{}`)
+		w.expectSynced(ctx, "john", 1)
+		Expect(writes.Load()).To(BeEquivalentTo(1))
+		w.edit(ctx, "john", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
+		Eventually(func() string { return w.get(ctx, "john").Status.LastHandledReconcileAt }).Should(Equal("now"))
+		Expect(writes.Load()).To(BeEquivalentTo(2))
+		w.edit(ctx, "john", `{"spec":{"name":"John"}}`)
+		w.expectSynced(ctx, "john", 2)
+		w.expectNoMore(4)
+		Expect(writes.Load()).To(BeEquivalentTo(4))
 	})
 
 	It("sends one more for an edit", func(ctx SpecContext) {
@@ -215,7 +252,7 @@ var _ = Describe("After the first PATCH", func() {
 	It("sends nothing because its cache is older than its own last write", func(ctx SpecContext) {
 		w.stop()
 		var lagging atomic.Pointer[v1alpha1.OpenCXContact]
-		w.newClient = func(config *rest.Config, options client.Options) (client.Client, error) {
+		w.newClient = func(config *clientrest.Config, options client.Options) (client.Client, error) {
 			direct, err := client.NewWithWatch(config, options)
 			return interceptor.NewClient(direct, interceptor.Funcs{
 				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
@@ -239,27 +276,50 @@ var _ = Describe("After the first PATCH", func() {
 		w.expectNoMore(2)
 	})
 
-	It("writes a status that could not be written, without sending again", func(ctx SpecContext) {
-		w.stop()
-		var refused atomic.Int32
-		w.newClient = func(config *rest.Config, options client.Options) (client.Client, error) {
-			direct, err := client.NewWithWatch(config, options)
-			return interceptor.NewClient(direct, interceptor.Funcs{
-				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-					if refused.Add(1) <= 3 {
-						return errors.New("the API server is away")
-					}
-					return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
-				},
-			}), err
-		}
-		w.startOperator()
-		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
-		w.expectSynced(ctx, "jane", 2)
-		Expect(refused.Load()).To(BeNumerically("==", 4))
-		w.expectNoMore(2)
-	})
+	DescribeTable("goes on when the API server takes its writes again",
+		func(ctx SpecContext, refused []int32, requests int) {
+			w.stop()
+			var writes, sent atomic.Int32
+			w.newClient = refuse(func(client.Object) bool {
+				refuses := slices.Contains(refused, writes.Add(1))
+				if refuses {
+					sent.Store(int32(len(w.journal())))
+				}
+				return refuses
+			})
+			w.startOperator()
+			w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+			w.expectSynced(ctx, "jane", 2)
+			Expect(sent.Load()).To(BeEquivalentTo(requests))
+			Expect(writes.Load()).To(BeNumerically("==", 5)) // three refused, the doubt, and the answer
+			w.expectNoMore(2)
+		},
+		Entry("with a status that could not be written, which is not sent again", []int32{2, 3, 4}, 2),
+		Entry("with a doubt that could not be written, before which nothing is sent", []int32{1, 2, 3}, 1),
+	)
 })
+
+// refuse makes clients for operators that cannot write the status of a contact
+// when refuses says so.
+func refuse(refuses func(client.Object) bool) client.NewClientFunc {
+	return func(config *clientrest.Config, options client.Options) (client.Client, error) {
+		direct, err := client.NewWithWatch(config, options)
+		return interceptor.NewClient(direct, interceptor.Funcs{
+			SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+				if isContact(object) && refuses(object) {
+					return errors.New("the API server is away")
+				}
+				return c.SubResource(sub).Patch(ctx, object, patch, opts...)
+			},
+		}), err
+	}
+}
+
+// isContact says whether a status write is one of a contact, of which the operator
+// asks for the metadata alone.
+func isContact(object client.Object) bool {
+	return object.GetObjectKind().GroupVersionKind().Kind == "OpenCXContact"
+}
 
 var _ = Describe("While a request is under way", func() {
 	It("ten edits come to at most two requests, and status claims no generation that was not sent", func(ctx SpecContext) {
@@ -276,6 +336,23 @@ var _ = Describe("While a request is under way", func() {
 		w.expectNoMore(2)
 		Expect(w.journal()).To(Equal([]string{`200 jane {"contact":{"name":"0"}}`, `200 jane {"contact":{"name":"10"}}`}))
 		Expect(claimed()).To(Equal([]int64{-1, 1, 11}))
+	})
+
+	It("nobody claims to know what OpenCX has", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSynced(ctx, "jane", 1)
+		release := w.simulator.Hold()
+		defer release()
+		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
+		Eventually(w.simulator.Journal).Should(HaveLen(2))
+		Expect(w.summary(ctx, "jane")).To(Equal("1/2 Ready=Unknown:Waiting Reconciling=True:Waiting"))
+		Expect(w.message(ctx, "jane")).To(Equal("The change is being sent"))
+		Expect(w.get(ctx, "jane").Status.AppliedHash).To(BeEmpty())
+		release()
+		w.expectSynced(ctx, "jane", 2)
+		Expect(w.events(ctx, "jane")).To(BeEmpty()) // all went as it should
+		w.expectNoMore(2)
 	})
 
 	It("a contact that is deleted and created again is another one", func(ctx SpecContext) {
@@ -361,7 +438,30 @@ var _ = Describe("When OpenCX does not accept", func() {
 		w.expectNoMore(2)
 	})
 
-	It("retries by itself after 5xx, and after no answer", func(ctx SpecContext) {
+	It("retries without an answer only when the first request can no longer arrive", func(ctx SpecContext) {
+		w.simulator.InjectNext(1, opencxtest.Answer{Break: opencxtest.Reset})
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSynced(ctx, "jane", 1)
+		requests := w.simulator.Journal()
+		Expect(requests).To(HaveLen(2))
+		// A moment passes before a request arrives.
+		Expect(requests[1].Time.Sub(requests[0].Time)).To(BeNumerically("~", opencx.CallTimeout, time.Second))
+	})
+
+	It("tries another key at once, also after a 403", func(ctx SpecContext) {
+		w.simulator.InjectContact("jane", failure(403, "Forbidden"))
+		w.declare(ctx, "jane", `{}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:Forbidden Stalled=True:Forbidden")
+		w.expectNoMore(1)
+		w.simulator.ClearFaults()
+		another := secret("ocx_live_")
+		w.simulator.SetKeys(another)
+		w.put(ctx, "default-api-key", map[string]string{"apiKey": another})
+		w.expectSynced(ctx, "jane", 1)
+		w.expectNoMore(2)
+	})
+
+	It("retries by itself after 5xx", func(ctx SpecContext) {
 		w.simulator.InjectNext(2, failure(503, "down"))
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
@@ -370,7 +470,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 		}))
 	})
 
-	It("waits for Retry-After with the whole key after a 429", func(ctx SpecContext) {
+	It("waits for Retry-After with the whole organization after a 429", func(ctx SpecContext) {
 		limited := failure(429, "slow down")
 		limited.Header["Retry-After"] = "2"
 		w.simulator.InjectNext(1, limited)
@@ -423,26 +523,11 @@ var _ = Describe("Suspended", func() {
 	})
 })
 
-var _ = Describe("The API key", func() {
-	It("is waited for, and found when its Secret appears or is corrected", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.DefaultLimit)
-		w.declare(ctx, "jane", `{"apiKeySecretRef":{"name":"opencx"}}`)
-		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound")
-		w.createKey(ctx, "opencx", "two\nlines")
-		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyInvalid Stalled=True:APIKeyInvalid")
-		w.expectNoMore(0)
-		Expect(k8s.Patch(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "opencx"}},
-			client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{"apiKey":"`+w.key+`\n"}}`)))).To(Succeed())
-		w.expectSynced(ctx, "jane", 1)
-		Expect(w.simulator.Journal()[0].Key).To(Equal(w.key))
-	})
-})
-
 // watchObservedGenerations returns a function that lists, in order and without
 // repetition, every observedGeneration that the world's contacts ever showed.
 func (w *world) watchObservedGenerations(ctx context.Context) func() []int64 {
 	GinkgoHelper()
-	watcher, err := client.NewWithWatch(restConfig, client.Options{Scheme: scheme})
+	watcher, err := client.NewWithWatch(controlPlane.Config, client.Options{Scheme: controlPlane.Scheme})
 	Expect(err).NotTo(HaveOccurred())
 	watch, err := watcher.Watch(ctx, &v1alpha1.OpenCXContactList{}, client.InNamespace(w.namespace))
 	Expect(err).NotTo(HaveOccurred())

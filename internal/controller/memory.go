@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
-	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
 // memory is what this process knows of contacts. Some of it is ahead of the
@@ -26,18 +25,14 @@ type remembered struct {
 	resourceVersion string
 	unsaved         *v1alpha1.OpenCXContactStatus
 
-	attempt attempt // the last one
+	sent sent
 
-	change    string    // that was noticed and is not accepted yet
-	noticedAt time.Time // zero when there is none
+	unsentSince time.Time // zero while OpenCX has what is declared
+	change      string    // that was noticed and is not accepted yet
+	noticedAt   time.Time // zero when there is none
 }
 
-// attempt is what a request carried. Zero when this process has made none.
-type attempt struct {
-	hash       string
-	digest     opencx.Fingerprint
-	keyVersion string
-}
+func newMemory() *memory { return &memory{contacts: map[types.NamespacedName]remembered{}} }
 
 func (m *memory) of(contact *v1alpha1.OpenCXContact) remembered {
 	m.mu.Lock()
@@ -54,9 +49,6 @@ func (m *memory) of(contact *v1alpha1.OpenCXContact) remembered {
 func (m *memory) update(contact *v1alpha1.OpenCXContact, change func(*remembered)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.contacts == nil {
-		m.contacts = map[types.NamespacedName]remembered{}
-	}
 	name := client.ObjectKeyFromObject(contact)
 	r := m.contacts[name]
 	if r.uid != contact.UID {
@@ -76,27 +68,41 @@ func (r remembered) newerThan(contact *v1alpha1.OpenCXContact) bool {
 }
 
 // wrote notes what became of a status write: the version that it made, or, when
-// it failed, the status that is still to be written.
+// it failed, the status that is still to be written; neither when there was nothing
+// to write.
 func (m *memory) wrote(contact *v1alpha1.OpenCXContact, resourceVersion string, unsaved *v1alpha1.OpenCXContactStatus) {
 	m.update(contact, func(r *remembered) {
 		r.unsaved = unsaved
-		if unsaved == nil {
+		if resourceVersion != "" {
 			r.resourceVersion = resourceVersion
 		}
 	})
 }
 
-func (m *memory) attempted(contact *v1alpha1.OpenCXContact, a attempt) {
-	m.update(contact, func(r *remembered) { r.attempt = a })
+func (m *memory) sent(contact *v1alpha1.OpenCXContact, s sent) {
+	m.update(contact, func(r *remembered) { r.sent = s })
 }
 
-// notice remembers since when contact has a change that OpenCX has not accepted.
-func (m *memory) notice(contact *v1alpha1.OpenCXContact, change string, now time.Time) {
-	m.update(contact, func(r *remembered) {
-		if r.change != change {
+// notice remembers since when a contact has a change that OpenCX has not accepted:
+// this one, and, which it returns, any.
+func (m *memory) notice(f *facts, unsent bool) (unsentSince time.Time) {
+	change, now := "", time.Now()
+	if wish := f.wish(); unsent || wish != f.status.LastHandledReconcileAt {
+		change = f.hash + wish
+	}
+	m.update(f.contact, func(r *remembered) {
+		switch {
+		case !unsent:
+			r.unsentSince = time.Time{}
+		case r.unsentSince.IsZero():
+			r.unsentSince = now
+		}
+		if change != "" && r.change != change {
 			r.change, r.noticedAt = change, now
 		}
+		unsentSince = r.unsentSince
 	})
+	return unsentSince
 }
 
 // settle tells how many seconds the change took that has been accepted, if there
@@ -106,7 +112,7 @@ func (m *memory) settle(contact *v1alpha1.OpenCXContact, observe func(seconds fl
 		if !r.noticedAt.IsZero() {
 			observe(time.Since(r.noticedAt).Seconds())
 		}
-		r.change, r.noticedAt = "", time.Time{}
+		r.change, r.noticedAt, r.unsentSince = "", time.Time{}, time.Time{}
 	})
 }
 

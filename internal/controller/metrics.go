@@ -1,13 +1,14 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -15,6 +16,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
 var (
@@ -53,28 +55,30 @@ const listTimeout = 5 * time.Second
 
 var (
 	contactsDesc = prometheus.NewDesc("opencx_contacts",
-		"OpenCXContact objects by status and reason of their Ready condition; reason is \"\" before the first look.",
-		[]string{"ready", "reason"}, nil)
+		"OpenCXContact objects by organization, and by status and reason of their Ready condition; organization is \"\" where it does not exist, reason before the first look.",
+		[]string{"organization", "ready", "reason"}, nil)
 	limitDesc = prometheus.NewDesc("opencx_budget_limit",
-		"Requests that the operator allows itself in a window, by the Secret with the API key; less than what was set while others use the same quota.",
-		[]string{"credential"}, nil)
+		"Requests that the operator allows itself in a window, by organization; less than was set while others use the same quota.",
+		[]string{"organization"}, nil)
 	availableDesc = prometheus.NewDesc("opencx_budget_available",
-		"Requests that may be sent now without exceeding the limit, by the Secret with the API key.",
-		[]string{"credential"}, nil)
+		"Requests that may be sent now without exceeding the limit, by organization.",
+		[]string{"organization"}, nil)
 	waitingDesc = prometheus.NewDesc("opencx_budget_waiting",
-		"Contacts that wait for a request, by the Secret with the API key and the urgency of the request.",
-		[]string{"credential", "class"}, nil)
+		"Contacts that wait for a request, by organization and the urgency of the request.",
+		[]string{"organization", "class"}, nil)
 	breakerDesc = prometheus.NewDesc("opencx_budget_breaker_open",
-		"1 while requests are stopped, but for probes, because OpenCX refuses the API key or does not answer; by the Secret with the API key.",
-		[]string{"credential"}, nil)
+		"1 while requests are stopped, but for probes, because OpenCX refuses the API key or does not answer; by organization.",
+		[]string{"organization"}, nil)
 )
 
-// collector computes when it is scraped what would be stale if it were kept.
-type collector struct{ r *ContactReconciler }
-
-// Collector returns the metrics of the reconciler's contacts and budget. They
-// are there while this process leads.
-func (r *ContactReconciler) Collector() prometheus.Collector { return collector{r} }
+// collector computes when it is scraped what would be stale if it were kept. It is
+// silent until this process leads.
+type collector struct {
+	cache         client.Reader
+	budget        *budget.Budget
+	organizations *organization.Organizations
+	leads         <-chan struct{} // closed from then on
+}
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(descs chan<- *prometheus.Desc) {
@@ -85,66 +89,60 @@ func (collector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(out chan<- prometheus.Metric) {
-	if !c.r.leading.Load() {
+	select {
+	case <-c.leads:
+	default:
 		return
 	}
-	c.contacts(out)
-	c.budget(out)
-}
-
-func (c collector) contacts(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	var contacts v1alpha1.OpenCXContactList
-	if err := c.r.Client.List(ctx, &contacts, client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.contacts(ctx, out); err != nil {
 		log.Log.WithName("metrics").Error(err, "Counting contacts")
-		return
 	}
-	type state struct {
-		ready  metav1.ConditionStatus
-		reason string
-	}
-	counts := map[state]int{}
-	for i := range contacts.Items {
-		s := state{ready: metav1.ConditionUnknown}
-		if c := meta.FindStatusCondition(contacts.Items[i].Status.Conditions, v1alpha1.ReadyCondition); c != nil {
-			s = state{c.Status, c.Reason}
+	for _, state := range c.budget.States() {
+		gauge := func(desc *prometheus.Desc, value int, labels ...string) {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), append([]string{state.Organization}, labels...)...)
 		}
-		counts[s]++
-	}
-	for s, n := range counts {
-		out <- prometheus.MustNewConstMetric(contactsDesc, prometheus.GaugeValue, float64(n), string(s.ready), s.reason)
+		gauge(limitDesc, state.Limit)
+		gauge(availableDesc, state.Available)
+		for class, n := range state.Waiting {
+			gauge(waitingDesc, n, budget.Class(class).String())
+		}
+		open := 0
+		if state.Obstacle == budget.Unauthorized || state.Obstacle == budget.Unavailable {
+			open = 1
+		}
+		gauge(breakerDesc, open)
 	}
 }
 
-func (c collector) budget(out chan<- prometheus.Metric) {
-	// Two keys in one Secret, or an old and a new one, have one name.
-	byName := map[string]budget.State{}
-	breakers := map[string]float64{}
-	for _, state := range c.r.budget.States() {
-		sum := byName[state.Credential]
-		sum.Limit += state.Limit
-		sum.Available += state.Available
-		for class, n := range state.Waiting {
-			sum.Waiting[class] += n
-		}
-		byName[state.Credential] = sum
-		for credential, open := range state.BreakerOpen {
-			if open {
-				breakers[credential] = 1
-			} else {
-				breakers[credential] += 0
+func (c collector) contacts(ctx context.Context, out chan<- prometheus.Metric) error {
+	var contacts v1alpha1.OpenCXContactList
+	if err := c.cache.List(ctx, &contacts, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	type group struct {
+		organization, reason string
+		ready                metav1.ConditionStatus
+	}
+	counts := map[group]int{}
+	labels := map[types.NamespacedName]string{} // not of what does not exist, which tenants invent
+	for i := range contacts.Items {
+		name := c.organizations.NameFor(&contacts.Items[i])
+		if _, known := labels[name]; !known {
+			found, err := c.organizations.Get(ctx, name)
+			if err != nil {
+				return err
+			}
+			if labels[name] = ""; found != nil {
+				labels[name] = name.String()
 			}
 		}
+		s := stateOf(&contacts.Items[i].Status)
+		counts[group{labels[name], s.reason, cmp.Or(s.ready, metav1.ConditionUnknown)}]++
 	}
-	for credential, sum := range byName {
-		out <- prometheus.MustNewConstMetric(limitDesc, prometheus.GaugeValue, float64(sum.Limit), credential)
-		out <- prometheus.MustNewConstMetric(availableDesc, prometheus.GaugeValue, float64(sum.Available), credential)
-		for class, n := range sum.Waiting {
-			out <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(n), credential, budget.Class(class).String())
-		}
+	for g, n := range counts {
+		out <- prometheus.MustNewConstMetric(contactsDesc, prometheus.GaugeValue, float64(n), g.organization, string(g.ready), g.reason)
 	}
-	for credential, open := range breakers {
-		out <- prometheus.MustNewConstMetric(breakerDesc, prometheus.GaugeValue, open, credential)
-	}
+	return nil
 }

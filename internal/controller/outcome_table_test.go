@@ -76,8 +76,8 @@ func (w *world) events(ctx context.Context, name string) []string {
 	return lines
 }
 
-// answer is an ErrorDto as lastError shows it.
-func answer(code int32, message, name string) *v1alpha1.APIError {
+// errorDto is one as lastError shows it.
+func errorDto(code int32, message, name string) *v1alpha1.APIError {
 	return &v1alpha1.APIError{StatusCode: code, Message: message, Error: name}
 }
 
@@ -107,47 +107,47 @@ var _ = Describe("Status after the first attempt", func() {
 			"1/1 Ready=True:Synced", "OpenCX has accepted the contact", nil, backoff{},
 			[]string{}, status.CurrentStatus}),
 		Entry("429 with Retry-After", opencxtest.Answer{Status: 429, Header: map[string]string{"Retry-After": "30"}}, told{
-			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests", answer(429, "", ""), backoff{30 * time.Second, 30 * time.Second},
+			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests", errorDto(429, "", ""), backoff{30 * time.Second, 30 * time.Second},
 			[]string{"Normal RateLimited OpenCX answered 429 Too Many Requests"}, status.InProgressStatus}),
 		Entry("429 without", failure(429, "slow down"), told{
-			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests: slow down", answer(429, "slow down", "Too Many Requests"), backoff{5 * time.Second, 6250 * time.Millisecond},
+			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests: slow down", errorDto(429, "slow down", "Too Many Requests"), backoff{5 * time.Second, 6250 * time.Millisecond},
 			[]string{"Normal RateLimited OpenCX answered 429 Too Many Requests: slow down"}, status.InProgressStatus}),
 		Entry("500", failure(500, "boom"), told{
-			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 500 Internal Server Error: boom", answer(500, "boom", "Internal Server Error"), soft,
+			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 500 Internal Server Error: boom", errorDto(500, "boom", "Internal Server Error"), soft,
 			[]string{"Warning ServerError OpenCX answered 500 Internal Server Error: boom"}, status.InProgressStatus}),
 		Entry("503 in HTML", opencxtest.Answer{Status: 503, Body: "<html>busy</html>", Header: map[string]string{"Content-Type": "text/html"}}, told{
-			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 503 Service Unavailable", answer(503, "", ""), soft,
+			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 503 Service Unavailable", errorDto(503, "", ""), soft,
 			[]string{"Warning ServerError OpenCX answered 503 Service Unavailable"}, status.InProgressStatus}),
 		Entry("408", opencxtest.Answer{Status: 408}, told{
-			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 408 Request Timeout", answer(408, "", ""), soft,
+			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 408 Request Timeout", errorDto(408, "", ""), soft,
 			[]string{"Warning ServerError OpenCX answered 408 Request Timeout"}, status.InProgressStatus}),
 		Entry("425", opencxtest.Answer{Status: 425}, told{
-			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 425 Too Early", answer(425, "", ""), soft,
+			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 425 Too Early", errorDto(425, "", ""), soft,
 			[]string{"Warning ServerError OpenCX answered 425 Too Early"}, status.InProgressStatus}),
 		Entry("302", opencxtest.Answer{Status: 302, Header: map[string]string{"Location": "https://elsewhere.example.com"}}, told{
-			"1/1 Ready=False:Unreachable Reconciling=True:Unreachable", "OpenCX answered 302 Found; redirects are not followed, because they would carry the API key elsewhere: check --opencx-api-url", answer(302, "", ""), soft,
+			"1/1 Ready=False:Unreachable Reconciling=True:Unreachable", "OpenCX answered 302 Found; redirects are not followed, because they would carry the API key elsewhere: check --opencx-api-url", errorDto(302, "", ""), soft,
 			[]string{"Warning Unreachable OpenCX answered 302 Found; redirects are not followed, because they would carry the API key elsewhere: check --opencx-api-url"}, status.InProgressStatus}),
 		Entry("400", failure(400, "phone is malformed"), told{
-			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 400 Bad Request: phone is malformed; correct the manifest", answer(400, "phone is malformed", "Bad Request"), hour,
+			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 400 Bad Request: phone is malformed; correct the manifest", errorDto(400, "phone is malformed", "Bad Request"), hour,
 			[]string{"Warning Rejected OpenCX answered 400 Bad Request: phone is malformed; correct the manifest"}, status.FailedStatus}),
 		Entry("422", failure(422, "no"), told{
-			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 422 Unprocessable Entity: no; correct the manifest", answer(422, "no", "Unprocessable Entity"), hour,
+			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 422 Unprocessable Entity: no; correct the manifest", errorDto(422, "no", "Unprocessable Entity"), hour,
 			[]string{"Warning Rejected OpenCX answered 422 Unprocessable Entity: no; correct the manifest"}, status.FailedStatus}),
 		Entry("409", opencxtest.Answer{Status: 409}, told{
-			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 409 Conflict; correct the manifest", answer(409, "", ""), hour,
+			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 409 Conflict; correct the manifest", errorDto(409, "", ""), hour,
 			[]string{"Warning Rejected OpenCX answered 409 Conflict; correct the manifest"}, status.FailedStatus}),
 		Entry("404", failure(404, "Contact not found"), told{
-			"1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound", "OpenCX answered 404 Not Found: Contact not found; check that contactID jane exists in the organization of the API key", answer(404, "Contact not found", "Not Found"), fiveMin,
-			[]string{"Warning ContactNotFound OpenCX answered 404 Not Found: Contact not found; check that contactID jane exists in the organization of the API key"}, status.FailedStatus}),
+			"1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound", "OpenCX answered 404 Not Found: Contact not found; check that spec.contactID exists in the organization", errorDto(404, "Contact not found", "Not Found"), fiveMin,
+			[]string{"Warning ContactNotFound OpenCX answered 404 Not Found: Contact not found; check that spec.contactID exists in the organization"}, status.FailedStatus}),
 		Entry("401", failure(401, "Unauthorized"), told{
-			"1/1 Ready=False:Unauthorized Stalled=True:Unauthorized", "OpenCX answered 401 Unauthorized; check the API key, its contacts:write scope and the OpenCX subscription", answer(401, "Unauthorized", "Unauthorized"), oneMin,
-			[]string{"Warning Unauthorized OpenCX answered 401 Unauthorized; check the API key, its contacts:write scope and the OpenCX subscription"}, status.FailedStatus}),
+			"1/1 Ready=False:Unauthorized Stalled=True:Unauthorized", "OpenCX answered 401 Unauthorized; check the API key of the organization and the OpenCX subscription", errorDto(401, "Unauthorized", "Unauthorized"), oneMin,
+			[]string{"Warning Unauthorized OpenCX answered 401 Unauthorized; check the API key of the organization and the OpenCX subscription"}, status.FailedStatus}),
 		Entry("402", opencxtest.Answer{Status: 402}, told{
-			"1/1 Ready=False:Unauthorized Stalled=True:Unauthorized", "OpenCX answered 402 Payment Required; check the API key, its contacts:write scope and the OpenCX subscription", answer(402, "", ""), oneMin,
-			[]string{"Warning Unauthorized OpenCX answered 402 Payment Required; check the API key, its contacts:write scope and the OpenCX subscription"}, status.FailedStatus}),
+			"1/1 Ready=False:Unauthorized Stalled=True:Unauthorized", "OpenCX answered 402 Payment Required; check the API key of the organization and the OpenCX subscription", errorDto(402, "", ""), oneMin,
+			[]string{"Warning Unauthorized OpenCX answered 402 Payment Required; check the API key of the organization and the OpenCX subscription"}, status.FailedStatus}),
 		Entry("403", opencxtest.Answer{Status: 403}, told{
-			"1/1 Ready=False:Unauthorized Stalled=True:Unauthorized", "OpenCX answered 403 Forbidden; check the API key, its contacts:write scope and the OpenCX subscription", answer(403, "", ""), oneMin,
-			[]string{"Warning Unauthorized OpenCX answered 403 Forbidden; check the API key, its contacts:write scope and the OpenCX subscription"}, status.FailedStatus}),
+			"1/1 Ready=False:Forbidden Stalled=True:Forbidden", "OpenCX answered 403 Forbidden; check that the API key of the organization has the scope contacts:write and may change this contact", errorDto(403, "", ""), oneMin,
+			[]string{"Warning Forbidden OpenCX answered 403 Forbidden; check that the API key of the organization has the scope contacts:write and may change this contact"}, status.FailedStatus}),
 		Entry("a reset connection", opencxtest.Answer{Break: opencxtest.Reset}, told{
 			"1/1 Ready=False:Unreachable Reconciling=True:Unreachable", "No answer from OpenCX: EOF", nil, soft,
 			[]string{"Warning Unreachable No answer from OpenCX: EOF"}, status.InProgressStatus}),
@@ -218,22 +218,40 @@ var _ = Describe("Status without an attempt", func() {
 		Expect(w.kstatus(ctx, "jane")).To(Equal(status.InProgressStatus))
 	})
 
+	It("tells a wait that turns out to be long before it is ten seconds long", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		limited := failure(429, "slow down")
+		limited.Header["Retry-After"] = "4"
+		w.simulator.InjectNext(1, limited)
+		w.declare(ctx, "jane", `{}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited")
+
+		By("holding the request that probes whether the silence is over")
+		release := w.simulator.Hold()
+		defer release()
+		declared := time.Now()
+		w.declare(ctx, "john", `{}`)
+		w.declare(ctx, "jim", `{}`)
+		Eventually(w.simulator.Journal).Should(HaveLen(2))
+		waits := "john"
+		if w.simulator.Journal()[1].Path == "/contacts/john" {
+			waits = "jim"
+		}
+		Expect(w.summary(ctx, waits)).To(Equal("-1/1"))
+		w.expectSummary(ctx, waits, "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+		Expect(time.Since(declared)).To(BeNumerically("<", 10*time.Second))
+		release()
+		w.expectSynced(ctx, waits, 1)
+	})
+
 	It("tells a missing key, and after two minutes that somebody has to act", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
-		w.declare(ctx, "jane", `{"apiKeySecretRef":{"name":"opencx","key":"token"}}`)
-		message := fmt.Sprintf(`Secret %s/opencx does not exist: create it with the API key under "token"`, w.namespace)
+		w.editOrganization(ctx, "default", `{"spec":{"apiKeySecretRef":{"name":"opencx"}}}`)
+		w.declare(ctx, "jane", `{}`)
+		message := fmt.Sprintf(`OpenCXOrganization %s/default has no API key yet: see the status of that`, w.namespace)
 		w.expectTold(ctx, "jane", told{"1/1 Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound", message, nil, backoff{},
 			[]string{"Warning APIKeyNotFound " + message}, status.InProgressStatus})
-
-		w.createKey(ctx, "opencx", w.key) // under "apiKey"
-		message = fmt.Sprintf(`Secret %s/opencx has no key "token": add it, or name another one`, w.namespace)
-		Eventually(func() string { return w.get(ctx, "jane").Status.Conditions[0].Message }).Should(Equal(message))
-
-		conditions := w.get(ctx, "jane").Status.Conditions
-		for i := range conditions {
-			conditions[i].LastTransitionTime.Time = conditions[i].LastTransitionTime.Add(-3 * time.Minute)
-		}
-		w.patchStatus(ctx, "jane", `{"status":{"conditions":`+asJSON(conditions)+`}}`)
+		w.age(ctx, "jane", 3*time.Minute)
 		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyNotFound Stalled=True:APIKeyNotFound")
 		Expect(w.kstatus(ctx, "jane")).To(Equal(status.FailedStatus))
@@ -242,12 +260,33 @@ var _ = Describe("Status without an attempt", func() {
 
 	It("tells an unusable key", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
-		w.createKey(ctx, "opencx", "\n")
-		w.declare(ctx, "jane", `{"apiKeySecretRef":{"name":"opencx"}}`)
-		message := fmt.Sprintf(`Key "apiKey" of Secret %s/opencx: the API key is empty`, w.namespace)
+		w.put(ctx, "default-api-key", map[string]string{"apiKey": "\n"})
+		w.declare(ctx, "jane", `{}`)
+		message := fmt.Sprintf(`The API key of OpenCXOrganization %s/default cannot be used: see the status of that`, w.namespace)
 		w.expectTold(ctx, "jane", told{"1/1 Ready=False:APIKeyInvalid Stalled=True:APIKeyInvalid", message, nil, backoff{},
 			[]string{"Warning APIKeyInvalid " + message}, status.FailedStatus})
 		w.expectNoMore(0)
+	})
+
+	It("tells a missing organization, and after two minutes that somebody has to act", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.declare(ctx, "jane", `{"organizationRef":{"name":"acme"}}`)
+		message := fmt.Sprintf(`OpenCXOrganization %s/acme does not exist: create it, or name another one in spec.organizationRef`, w.namespace)
+		w.expectTold(ctx, "jane", told{"1/1 Ready=False:OrganizationNotFound Reconciling=True:OrganizationNotFound", message, nil, backoff{},
+			[]string{"Warning OrganizationNotFound " + message}, status.InProgressStatus})
+		w.age(ctx, "jane", 3*time.Minute)
+		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:OrganizationNotFound Stalled=True:OrganizationNotFound")
+		Expect(w.kstatus(ctx, "jane")).To(Equal(status.FailedStatus))
+		w.expectNoMore(0)
+
+		By("creating it")
+		acme := secret("ocx_live_")
+		w.simulator.SetKeys(w.key, acme)
+		w.createOrganization(ctx, "acme", acme)
+		w.expectSynced(ctx, "jane", 1)
+		Expect(w.simulator.Journal()[0].Key).To(Equal(acme))
+		w.expectNoMore(1)
 	})
 
 	It("tells what suspend holds back, and otherwise what it told before", func(ctx SpecContext) {
@@ -270,6 +309,7 @@ var _ = Describe("A contact that is in sync", func() {
 			w := newWorld(ctx, budget.DefaultLimit)
 			w.declare(ctx, "jane", `{}`)
 			w.expectSynced(ctx, "jane", 1)
+			applied := w.get(ctx, "jane").Status.AppliedHash
 			w.simulator.InjectContact("jane", answered)
 			w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
 			Eventually(func() string { return w.get(ctx, "jane").Status.LastHandledReconcileAt }).Should(Equal("now"))
@@ -277,6 +317,10 @@ var _ = Describe("A contact that is in sync", func() {
 			contact := w.get(ctx, "jane")
 			Expect(contact.Status.Conditions[0].Message).To(Equal(message))
 			Expect(contact.Status.NextAttemptTime).NotTo(BeNil())
+			if verdict == status.FailedStatus {
+				applied = "" // OpenCX refuses now what it had accepted
+			}
+			Expect(contact.Status.AppliedHash).To(Equal(applied))
 			Expect(w.kstatus(ctx, "jane")).To(Equal(verdict))
 		},
 		Entry("stays Ready after a 500", failure(500, "boom"), "1/1 Ready=True:Synced",
@@ -286,7 +330,7 @@ var _ = Describe("A contact that is in sync", func() {
 		Entry("stays Ready without an answer", opencxtest.Answer{Break: opencxtest.Reset}, "1/1 Ready=True:Synced",
 			"OpenCX has accepted the contact; sending it again failed and is retried: No answer from OpenCX: EOF", status.CurrentStatus),
 		Entry("is not Ready after a 404", failure(404, "Contact not found"), "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound",
-			"OpenCX answered 404 Not Found: Contact not found; check that contactID jane exists in the organization of the API key", status.FailedStatus),
+			"OpenCX answered 404 Not Found: Contact not found; check that spec.contactID exists in the organization", status.FailedStatus),
 	)
 
 	It("stays Ready while sending it again waits for the budget", func(ctx SpecContext) {
@@ -301,6 +345,16 @@ var _ = Describe("A contact that is in sync", func() {
 		w.expectNoMore(1)
 	})
 })
+
+// age makes a contact's conditions older.
+func (w *world) age(ctx context.Context, name string, by time.Duration) {
+	GinkgoHelper()
+	conditions := w.get(ctx, name).Status.Conditions
+	for i := range conditions {
+		conditions[i].LastTransitionTime.Time = conditions[i].LastTransitionTime.Add(-by)
+	}
+	w.patchStatus(ctx, name, `{"status":{"conditions":`+asJSON(conditions)+`}}`)
+}
 
 // patchStatus applies a JSON merge patch to a contact's status.
 func (w *world) patchStatus(ctx context.Context, name, patch string) {

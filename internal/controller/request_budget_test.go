@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -18,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
-	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 var _ = Describe("The request budget", func() {
@@ -41,24 +42,47 @@ var _ = Describe("The request budget", func() {
 		}
 	})
 
-	It("is one for each key content, wherever the key is kept", func(ctx SpecContext) {
+	It("is one for each organization", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 5, Window: time.Minute})
-		first, second := secret("ocx_live_"), secret("ocx_live_")
-		w.simulator.SetKeys(first, second)
-		w.createKey(ctx, "first", first)
-		w.createKey(ctx, "copy", first+"\n")
-		w.createKey(ctx, "second", second)
+		acme := secret("ocx_live_")
+		w.simulator.SetKeys(w.key, acme)
+		w.createOrganization(ctx, "acme", acme)
 		for i := range 5 {
-			w.declare(ctx, fmt.Sprintf("first-%d", i), `{"apiKeySecretRef":{"name":"first"}}`)
+			w.declare(ctx, fmt.Sprintf("default-%d", i), `{}`)
 		}
 		Eventually(w.journal).Should(HaveLen(5))
-		w.declare(ctx, "copy", `{"apiKeySecretRef":{"name":"copy"}}`)
-		w.declare(ctx, "more", `{"apiKeySecretRef":{"name":"first"}}`)
-		w.expectSummary(ctx, "copy", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+		w.declare(ctx, "more", `{}`)
 		w.expectSummary(ctx, "more", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
-		w.declare(ctx, "second", `{"apiKeySecretRef":{"name":"second"}}`)
-		w.expectSynced(ctx, "second", 1)
+		w.declare(ctx, "jane", `{"organizationRef":{"name":"acme"}}`)
+		w.expectSynced(ctx, "jane", 1)
 		w.expectNoMore(6)
+		Expect(w.simulator.Journal()[5].Key).To(Equal(acme))
+	})
+
+	It("may be lowered by an organization, and not raised", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 5, Window: time.Minute})
+		low, high := secret("ocx_live_"), secret("ocx_live_")
+		w.simulator.SetKeys(w.key, low, high)
+		for name, tt := range map[string]struct {
+			key               string
+			declared, allowed int
+		}{"low": {low, 2, 2}, "high": {high, 50, 5}} {
+			w.createOrganization(ctx, name, tt.key, func(o *v1alpha1.OpenCXOrganization) {
+				o.Spec.RateLimit = &v1alpha1.RateLimit{Requests: int32(tt.declared), Window: metav1.Duration{Duration: time.Minute}}
+			})
+			for i := range tt.allowed + 1 {
+				contact := fmt.Sprintf("%s-%d", name, i)
+				w.declare(ctx, contact, fmt.Sprintf(`{"organizationRef":{"name":%q}}`, name))
+				if i < tt.allowed {
+					w.expectSynced(ctx, contact, 1)
+				} else {
+					w.expectSummary(ctx, contact, "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+				}
+			}
+		}
+		w.expectNoMore(7)
+		Eventually(func() string { return w.organizationMessage(ctx, "high") }).Should(HaveSuffix(
+			"; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 5/1m0s, which applies: lower it"))
 	})
 
 	It("spends a handful of requests on a revoked key, says so everywhere, and goes on when the key works", func(ctx SpecContext) {
@@ -124,28 +148,30 @@ var _ = Describe("The request budget", func() {
 	It("survives whatever happens to the ConfigMap with its reservations", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 10, Window: time.Second}) // one write for each request
 		stored := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "opencx-operator-budget"}}
-		seed := func() string {
-			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(stored), stored)).To(Succeed())
+		expectReserved := func() {
+			GinkgoHelper()
+			Eventually(func(g Gomega) { // it is written while the request is under way
+				g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(stored), stored)).To(Succeed())
+				g.Expect(stored.Data["reservations"]).To(And(HavePrefix(`{"`+w.namespace+`/default":{`), ContainSubstring(`"open"`)))
+			}).Should(Succeed())
 			Expect(fmt.Sprint(stored.Data)).NotTo(ContainSubstring(w.key))
-			return stored.Data["seed"]
 		}
 		w.declare(ctx, "a", `{}`)
 		w.expectSynced(ctx, "a", 1)
-		before := seed()
-		Expect(stored.Data["reservations"]).To(ContainSubstring(`"open"`))
+		expectReserved()
 
 		By("labelling it")
 		Expect(k8s.Patch(ctx, stored, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`)))).To(Succeed())
 		w.declare(ctx, "b", `{}`)
 		w.expectSynced(ctx, "b", 1)
-		Expect(seed()).To(Equal(before))
+		expectReserved()
 		Expect(stored.Labels).To(HaveKeyWithValue("a", "b"))
 
 		By("deleting it")
 		Expect(k8s.Delete(ctx, stored)).To(Succeed())
 		w.declare(ctx, "c", `{}`)
 		w.expectSynced(ctx, "c", 1)
-		Expect(seed()).To(Equal(before))
+		expectReserved()
 
 		By("filling it with what is no JSON")
 		w.stop()
@@ -153,7 +179,7 @@ var _ = Describe("The request budget", func() {
 		w.startOperator()
 		w.declare(ctx, "d", `{}`)
 		w.expectSynced(ctx, "d", 1)
-		Expect(seed()).To(Equal(before))
+		expectReserved()
 		w.expectNoMore(4)
 	})
 
@@ -170,43 +196,10 @@ var _ = Describe("The request budget", func() {
 		Expect(w.journal()).To(HaveEach(HavePrefix("200 ")))
 	})
 
-	It("is shared by the keys of a group and all their copies, and judges each key by itself", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.Limit{Requests: 10, Window: 2 * time.Second})
-		w.stop()
-		first, second, revoked := secret("ocx_live_"), secret("ocx_live_"), secret("ocx_live_")
-		w.serveOneOrganization(first, second)
-		for name, key := range map[string]string{"first": first, "second": second, "revoked": revoked, "copy": second} {
-			w.createKey(ctx, name, key)
-		}
-		for _, name := range []string{"first", "second", "revoked"} {
-			member := types.NamespacedName{Namespace: w.namespace, Name: name}
-			w.budgetGroups = append(w.budgetGroups[:0], append(slices.Concat(w.budgetGroups...), member))
-		}
-		w.startOperator()
-		for i := range 10 {
-			for _, key := range []string{"copy", "first", "second", "revoked"} {
-				w.declare(ctx, fmt.Sprintf("%s-%d", key, i), fmt.Sprintf(`{"apiKeySecretRef":{"name":%q}}`, key))
-			}
-		}
-		for i := range 10 {
-			for _, key := range []string{"copy", "first", "second"} {
-				Eventually(func() string { return w.summary(ctx, fmt.Sprintf("%s-%d", key, i)) }, time.Minute).Should(Equal("1/1 Ready=True:Synced"))
-			}
-			w.expectSummary(ctx, fmt.Sprintf("revoked-%d", i), "1/1 Ready=False:Unauthorized Stalled=True:Unauthorized")
-		}
-		statuses := map[string]int{}
-		for _, line := range w.journal() {
-			statuses[line[:3]]++
-		}
-		Expect(statuses).To(HaveKeyWithValue("200", 30))
-		Expect(statuses).NotTo(HaveKey("429"))
-		Expect(statuses["401"]).To(BeNumerically("<=", 10))
-	})
-
-	It("shows in metrics, by the name of the credential alone", func(ctx SpecContext) {
+	It("shows in metrics, by the name of the organization alone", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 10, Window: time.Minute})
 		revoked := secret("ocx_live_")
-		w.createKey(ctx, "revoked", revoked)
+		w.createOrganization(ctx, "revoked", revoked)
 		Eventually(func() string { return w.metrics() }).Should(BeEmpty()) // nothing is declared
 		for i := range 12 {
 			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{}`)
@@ -215,19 +208,24 @@ var _ = Describe("The request budget", func() {
 			}
 		}
 		for i := range 4 {
-			w.declare(ctx, fmt.Sprintf("revoked-%d", i), `{"apiKeySecretRef":{"name":"revoked"}}`)
+			w.declare(ctx, fmt.Sprintf("revoked-%d", i), `{"organizationRef":{"name":"revoked"}}`)
 		}
+		w.declare(ctx, "lost", `{"organizationRef":{"name":"invented"}}`)
 		w.expectSummary(ctx, "revoked-3", "1/1 Ready=False:Unauthorized Stalled=True:Unauthorized")
+		line := func(format string) gomegatypes.GomegaMatcher {
+			return ContainSubstring(strings.ReplaceAll(format, "NS", w.namespace))
+		}
 		Eventually(w.metrics).Should(And(
-			ContainSubstring(`opencx_contacts{ready="False",reason="Unauthorized"} 4`),
-			ContainSubstring(`opencx_contacts{ready="True",reason="Synced"} 10`),
-			ContainSubstring(`opencx_contacts{ready="Unknown",reason="Waiting"} 2`),
-			ContainSubstring(`opencx_budget_limit{credential="env/OPENCX_API_KEY"} 10`),
-			ContainSubstring(`opencx_budget_available{credential="env/OPENCX_API_KEY"} 0`),
-			ContainSubstring(`opencx_budget_waiting{class="sync",credential="env/OPENCX_API_KEY"} 2`),
-			ContainSubstring(`opencx_budget_waiting{class="edit",credential="env/OPENCX_API_KEY"} 0`),
-			ContainSubstring(`opencx_budget_breaker_open{credential="env/OPENCX_API_KEY"} 0`),
-			ContainSubstring(fmt.Sprintf(`opencx_budget_breaker_open{credential="%s/revoked"} 1`, w.namespace)),
+			line(`opencx_contacts{organization="NS/revoked",ready="False",reason="Unauthorized"} 4`),
+			line(`opencx_contacts{organization="NS/default",ready="True",reason="Synced"} 10`),
+			line(`opencx_contacts{organization="NS/default",ready="Unknown",reason="Waiting"} 2`),
+			line(`opencx_contacts{organization="",ready="False",reason="OrganizationNotFound"} 1`),
+			line(`opencx_budget_limit{organization="NS/default"} 10`),
+			line(`opencx_budget_available{organization="NS/default"} 0`),
+			line(`opencx_budget_waiting{class="sync",organization="NS/default"} 2`),
+			line(`opencx_budget_waiting{class="edit",organization="NS/default"} 0`),
+			line(`opencx_budget_breaker_open{organization="NS/default"} 0`),
+			line(`opencx_budget_breaker_open{organization="NS/revoked"} 1`),
 		))
 		Expect(w.metrics()).NotTo(Or(ContainSubstring(w.key), ContainSubstring(revoked)))
 	})
@@ -254,7 +252,7 @@ var _ = Describe("The request budget", func() {
 func (w *world) metrics() string {
 	GinkgoHelper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(w.reconciler.Collector())
+	registry.MustRegister(w.collector)
 	families, err := registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
 	var text bytes.Buffer
@@ -263,16 +261,4 @@ func (w *world) metrics() string {
 		Expect(err).NotTo(HaveOccurred())
 	}
 	return text.String()
-}
-
-// serveOneOrganization replaces the world's simulator by one in which keys share
-// the limit. It must be called while no operator runs.
-func (w *world) serveOneOrganization(keys ...string) {
-	GinkgoHelper()
-	w.simulator = opencxtest.New(opencxtest.Options{
-		Keys: keys, AcceptAnyContact: true, Limit: w.limit.Requests, Window: w.limit.Window, OneOrganization: true,
-	})
-	server := w.simulator.StartHTTP()
-	DeferCleanup(server.Close)
-	w.url = server.URL
 }

@@ -17,16 +17,16 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 )
 
-// Reservations keeps what the budget has reserved in a ConfigMap, so that an
+// reservations keeps what the budget has reserved in a ConfigMap, so that an
 // operator that was killed and starts again stays inside OpenCX's limit. One
 // operator uses one ConfigMap. It is not safe for concurrent use; the budget
 // saves once at a time.
-type Reservations struct {
-	Client client.Client
-	// Live reads from the API server, so that no cache of ConfigMaps is needed.
-	Live client.Reader
-	// Name is where the ConfigMap is: in the operator's own namespace.
-	Name types.NamespacedName
+type reservations struct {
+	client client.Client
+	// live reads from the API server, so that no cache of ConfigMaps is needed.
+	live client.Reader
+	// name is where the ConfigMap is: in the operator's own namespace.
+	name types.NamespacedName
 
 	writer string // tells this process from others
 	stored *corev1.ConfigMap
@@ -37,44 +37,33 @@ type Reservations struct {
 
 // The keys of the ConfigMap's data.
 const (
-	seedField         = "seed"         // of the digests that stand for API keys
 	writerField       = "writer"       // the process that wrote last
 	reservationsField = "reservations" // JSON of map[string]budget.Reservation
 )
 
-// load reads the ConfigMap and creates it when there is none. seed is the same
-// as long as the ConfigMap lives.
-func (r *Reservations) load(ctx context.Context) (seed string, reservations map[string]budget.Reservation, err error) {
+// load reads the ConfigMap.
+func (r *reservations) load(ctx context.Context) (map[string]budget.Reservation, error) {
 	r.writer = rand.Text()
-	for {
-		if err := r.read(ctx); err != nil {
-			return "", nil, err
-		}
-		if seed := r.stored.Data[seedField]; seed != "" {
-			return seed, r.parse(ctx), nil
-		}
-		r.stored.Data[seedField] = rand.Text()
-		if err := r.write(ctx); err != nil && !overtaken(err) {
-			return "", nil, fmt.Errorf("preparing ConfigMap %s: %w", r.Name, err)
-		}
+	if err := r.read(ctx); err != nil {
+		return nil, err
 	}
+	return r.parse(ctx), nil
 }
 
 // save implements budget.SaveFunc.
-func (r *Reservations) save(ctx context.Context, reservations map[string]budget.Reservation) (others map[string]budget.Reservation, err error) {
-	data, err := json.Marshal(reservations)
+func (r *reservations) save(ctx context.Context, reserved map[string]budget.Reservation) (others map[string]budget.Reservation, err error) {
+	data, err := json.Marshal(reserved)
 	if err != nil {
 		return nil, fmt.Errorf("encoding reservations: %w", err)
 	}
-	seed := r.stored.Data[seedField]
 	for {
-		r.stored.Data[reservationsField], r.stored.Data[writerField], r.stored.Data[seedField] = string(data), r.writer, seed
+		r.stored.Data[reservationsField], r.stored.Data[writerField] = string(data), r.writer
 		err := r.write(ctx)
 		if err == nil {
 			return nil, nil
 		}
 		if !overtaken(err) {
-			log.FromContext(ctx).Error(err, "Cannot reserve requests, so nothing is sent", "configMap", r.Name)
+			log.FromContext(ctx).Error(err, "Cannot reserve requests, so nothing is sent", "configMap", r.name)
 			return nil, err
 		}
 		if err := r.read(ctx); err != nil {
@@ -88,12 +77,12 @@ func (r *Reservations) save(ctx context.Context, reservations map[string]budget.
 }
 
 // read fills r.stored; when there is no ConfigMap, with one to create.
-func (r *Reservations) read(ctx context.Context) error {
+func (r *reservations) read(ctx context.Context) error {
 	r.stored = &corev1.ConfigMap{}
-	if err := r.Live.Get(ctx, r.Name, r.stored); apierrors.IsNotFound(err) {
+	if err := r.live.Get(ctx, r.name, r.stored); apierrors.IsNotFound(err) {
 		r.stored = r.fresh()
 	} else if err != nil {
-		return fmt.Errorf("reading ConfigMap %s: %w", r.Name, err)
+		return fmt.Errorf("reading ConfigMap %s: %w", r.name, err)
 	}
 	if r.stored.Data == nil {
 		r.stored.Data = map[string]string{}
@@ -101,26 +90,26 @@ func (r *Reservations) read(ctx context.Context) error {
 	return nil
 }
 
-func (r *Reservations) fresh() *corev1.ConfigMap {
+func (r *reservations) fresh() *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Namespace:   r.Name.Namespace,
-		Name:        r.Name.Name,
+		Namespace:   r.name.Namespace,
+		Name:        r.name.Name,
 		Labels:      map[string]string{"app.kubernetes.io/managed-by": "opencx-operator"},
 		Annotations: map[string]string{"kubernetes.io/description": "What the operator has reserved of OpenCX's request limit, so that a restart does not exceed it. It is created again when it is deleted."},
 	}}
 }
 
 // write updates the ConfigMap, or creates it when it does not exist.
-func (r *Reservations) write(ctx context.Context) error {
+func (r *reservations) write(ctx context.Context) error {
 	if r.stored.ResourceVersion == "" {
-		return r.Client.Create(ctx, r.stored)
+		return r.client.Create(ctx, r.stored)
 	}
-	err := r.Client.Update(ctx, r.stored)
+	err := r.client.Update(ctx, r.stored)
 	if apierrors.IsNotFound(err) { // deleted since it was read
 		data := r.stored.Data
 		r.stored = r.fresh()
 		r.stored.Data = data
-		return r.Client.Create(ctx, r.stored)
+		return r.client.Create(ctx, r.stored)
 	}
 	return err
 }
@@ -130,11 +119,11 @@ func overtaken(err error) bool { return apierrors.IsConflict(err) || apierrors.I
 
 // parse returns what the ConfigMap says. What is no JSON says nothing: somebody
 // has changed it, and an operator that does not start helps nobody.
-func (r *Reservations) parse(ctx context.Context) map[string]budget.Reservation {
-	reservations := map[string]budget.Reservation{}
-	if err := json.Unmarshal([]byte(cmp.Or(r.stored.Data[reservationsField], "{}")), &reservations); err != nil {
-		log.FromContext(ctx).Error(err, "Ignoring reservations that cannot be read", "configMap", r.Name)
+func (r *reservations) parse(ctx context.Context) map[string]budget.Reservation {
+	parsed := map[string]budget.Reservation{}
+	if err := json.Unmarshal([]byte(cmp.Or(r.stored.Data[reservationsField], "{}")), &parsed); err != nil {
+		log.FromContext(ctx).Error(err, "Ignoring reservations that cannot be read", "configMap", r.name)
 		return map[string]budget.Reservation{}
 	}
-	return reservations
+	return parsed
 }

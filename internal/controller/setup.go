@@ -3,230 +3,175 @@ package controller
 import (
 	"context"
 	"fmt"
-	"slices"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
-	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/ownership"
 )
 
-// Scope is what an instance of the operator looks after.
-type Scope struct {
-	// Namespaces are those of its contacts; empty is all.
-	Namespaces []string
-	// Contacts selects contacts by their labels; nil is all. It does not apply to
-	// the Secrets and ConfigMaps that they name.
-	Contacts labels.Selector
+// Options are the settings of the operator. Every field but Scope is required.
+type Options struct {
+	OpenCX *opencx.Client
+	// Scope is what this instance looks after.
+	Scope organization.Scope
+	// DefaultOrganization is that of contacts that name none.
+	DefaultOrganization types.NamespacedName
+	// OwnNamespace is where the operator keeps what it has reserved.
+	OwnNamespace string
+	// Limit is the most that an organization may use.
+	Limit budget.Limit
+	// ResyncInterval is for contacts that set none, of organizations that set none; 0
+	// is never.
+	ResyncInterval time.Duration
+	// MaxConcurrentReconciles is how many requests may be under way at one time.
+	MaxConcurrentReconciles int
+	// Lease is asked immediately before each request and each write, whether this
+	// process will lead for that long; an error holds it back.
+	Lease func(left time.Duration) error
 }
 
-// CacheOptions is how the manager's cache must treat the objects that this
-// package watches: it keeps what is looked at, of what is in scope. The Secret of
-// the default key is, wherever it is.
-func CacheOptions(scope Scope, defaultSecret *SecretKey) cache.Options {
-	var namespaces, secretNamespaces map[string]cache.Config
-	if len(scope.Namespaces) > 0 {
-		namespaces, secretNamespaces = map[string]cache.Config{}, map[string]cache.Config{}
-		for _, namespace := range scope.Namespaces {
-			namespaces[namespace], secretNamespaces[namespace] = cache.Config{}, cache.Config{}
-		}
-		if defaultSecret != nil {
-			secretNamespaces[defaultSecret.Namespace] = cache.Config{}
-		}
-	}
-	return cache.Options{
-		DefaultNamespaces: namespaces,
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.OpenCXContact{}: {Transform: withoutBookkeeping, Label: scope.Contacts},
-			&corev1.Secret{}:          {Transform: identityAlone(desired.SecretKind), Namespaces: secretNamespaces},
-			&corev1.ConfigMap{}:       {Transform: identityAlone(desired.ConfigMapKind)},
-		},
-	}
-}
-
-// withoutBookkeeping removes what tools note about an object, which can be more
-// than the object.
-func withoutBookkeeping(object any) (any, error) {
-	if full, ok := object.(metav1.Object); ok { // not a tombstone
-		full.SetManagedFields(nil)
-		delete(full.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
-	}
-	return object, nil
-}
-
-// identityAlone keeps of an object's metadata what tells that it has changed. The
-// rest can hold the data once more, in the annotation of kubectl apply.
-func identityAlone(kind string) toolscache.TransformFunc {
-	return func(object any) (any, error) {
-		full, ok := object.(metav1.Object)
-		if !ok {
-			return object, nil // a tombstone
-		}
-		return &metav1.PartialObjectMetadata{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kind},
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace:       full.GetNamespace(),
-				Name:            full.GetName(),
-				UID:             full.GetUID(),
-				ResourceVersion: full.GetResourceVersion(),
-			},
-		}, nil
-	}
-}
-
-// SetupWithManager registers the reconciler and its watches.
-func (r *ContactReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.groups.groups = r.BudgetGroups
-	var queue workqueue.TypedRateLimitingInterface[reconcile.Request]
-	r.budget = budget.New(budget.Options{
-		Limit:       r.Limit,
-		CallTimeout: opencx.CallTimeout,
-		// The budget puts a contact back into the queue when its turn has come.
-		Wake: func(asker budget.Asker) {
-			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName(asker)})
-		},
-		Save: r.Reservations.save,
-	})
-	if err := r.index(mgr); err != nil {
-		return err
-	}
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: mayNeedRequest})).
-		Watches(&v1alpha1.OpenCXContact{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(predicate.Funcs{
-			CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }, // at the start, each is looked at
-			UpdateFunc: mayNeedRequest,
-		})).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOfSecret)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOfConfigMap)).
-		WatchesRawSource(source.Func(func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-			queue = q
-			return r.begin(ctx)
-		})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
-		Complete(r)
-}
-
-// begin prepares the budget. It runs before the first Reconcile, once this
-// process leads.
-func (r *ContactReconciler) begin(ctx context.Context) error {
-	seed, reservations, err := r.Reservations.load(ctx)
-	if err != nil {
-		return err
-	}
-	r.budget.Restore(reservations)
-	r.keySeed = seed
-	r.groups.begin(ctx, seed, r.Credentials.Secrets)
-	r.leading.Store(true)
-	return nil
-}
-
-// mayNeedRequest lets pass what can make a request due. Labels, other
-// annotations and status cannot.
-func mayNeedRequest(e event.UpdateEvent) bool {
-	return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
-		// Deleted and created again while the watch was interrupted.
-		e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
-		e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
-		e.ObjectOld.GetAnnotations()[v1alpha1.ReconcileAtAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.ReconcileAtAnnotation]
-}
-
-// The indexes of contacts, besides contactIDIndex.
 const (
-	// sourceIndex finds contacts by the objects that hold their values.
-	sourceIndex = "sources"
-	// keyIndex finds contacts by the Secret that they name for the API key; ""
-	// for those that name none.
-	keyIndex = "spec.apiKeySecretRef.name"
+	// spareWorkers look at contacts while all requests that may be under way are.
+	spareWorkers = 2
+	// maxRetry bounds how long a contact waits that could not be looked at, or whose
+	// status could not be written, so that it is in time when the API server is back.
+	maxRetry = 30 * time.Second
 )
 
-func (r *ContactReconciler) index(mgr ctrl.Manager) error {
-	for field, extract := range map[string]func(*v1alpha1.OpenCXContact) []string{
-		contactIDIndex: func(contact *v1alpha1.OpenCXContact) []string { return []string{contact.Spec.ContactID} },
-		keyIndex: func(contact *v1alpha1.OpenCXContact) []string {
-			if ref := contact.Spec.APIKeySecretRef; ref != nil {
-				return []string{ref.Name}
-			}
-			return []string{""}
+// Setup registers the controllers with mgr, whose cache must be as
+// organization.CacheOptions says, and returns their metrics.
+func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
+	readsNamespaces, err := mayReadNamespaces(mgr)
+	if err != nil {
+		return nil, err
+	}
+	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
+	wake := func(name types.NamespacedName) { contacts.Add(reconcile.Request{NamespacedName: name}) }
+	kept := &reservations{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(),
+		name: types.NamespacedName{Namespace: options.OwnNamespace, Name: "opencx-operator-budget"},
+	}
+	shared := budget.New(budget.Options{
+		CallTimeout: opencx.CallTimeout,
+		MaxInFlight: options.MaxConcurrentReconciles,
+		Wake:        func(asker budget.Asker) { wake(types.NamespacedName(asker)) },
+		Changed: func(name string) {
+			organizations.Add(reconcile.Request{NamespacedName: organization.ParseName(name)})
 		},
-		sourceIndex: func(contact *v1alpha1.OpenCXContact) []string {
-			var objects []string
-			for _, source := range desired.Sources(contact.Spec) {
-				objects = append(objects, source.Object.String())
-			}
-			slices.Sort(objects)
-			return slices.Compact(objects)
-		},
-	} {
-		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.OpenCXContact{}, field, func(object client.Object) []string {
-			return extract(object.(*v1alpha1.OpenCXContact))
-		}); err != nil {
-			return fmt.Errorf("indexing contacts by %s: %w", field, err)
+		Save: kept.save,
+	})
+	known := organization.New(organization.Options{
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
+		ReadsNamespaces: readsNamespaces, Limit: options.Limit, ResyncInterval: options.ResyncInterval,
+	})
+	r := &ContactReconciler{
+		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(), recorder: mgr.GetEventRecorder("opencx-operator"),
+		budget: shared, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
+		flights: ownership.NewFlights(wake), memory: newMemory(),
+	}
+	w := watches{r: r, wake: wake}
+	if err := w.index(mgr); err != nil {
+		return nil, err
+	}
+	begin := source.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		reserved, err := kept.load(ctx) // once this process leads, before the first look
+		shared.Restore(reserved)
+		return err
+	})
+	if err := w.contacts(mgr, readsNamespaces).WatchesRawSource(begin).WithOptions(controller.Options{
+		MaxConcurrentReconciles: options.MaxConcurrentReconciles + spareWorkers,
+		NewQueue:                contacts.self,
+	}).Complete(r); err != nil {
+		return nil, fmt.Errorf("setting up the contact controller: %w", err)
+	}
+	if err := w.organizations(mgr, readsNamespaces).WithOptions(controller.Options{NewQueue: organizations.self}).Complete(
+		organization.NewReconciler(mgr.GetClient(), mgr.GetEventRecorder("opencx-operator"), shared, known, options.Lease, w.wakeContacts),
+	); err != nil {
+		return nil, fmt.Errorf("setting up the organization controller: %w", err)
+	}
+	return collector{cache: mgr.GetClient(), budget: shared, organizations: known, leads: mgr.Elected()}, nil
+}
+
+// queue is the queue of a controller, made before it, so that others may add to it.
+type queue struct {
+	priorityqueue.PriorityQueue[reconcile.Request]
+}
+
+func newQueue(name string) queue {
+	return queue{priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) {
+		o.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, maxRetry)
+	})}
+}
+
+// self is what a controller asks for its queue.
+func (q queue) self(string, workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+	return q.PriorityQueue
+}
+
+// mayReadNamespaces asks the API server whether the labels of namespaces may be
+// watched: an informer that is forbidden to would never be ready.
+func mayReadNamespaces(mgr ctrl.Manager) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
+	defer cancel()
+	reviews, err := authorizationclient.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return false, fmt.Errorf("asking for permissions: %w", err)
+	}
+	for _, verb := range []string{"list", "watch"} {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Version: "v1", Resource: "namespaces"},
+		}}
+		answer, err := reviews.SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		if err != nil {
+			return false, fmt.Errorf("asking for permissions: %w", err)
+		}
+		if !answer.Status.Allowed {
+			mgr.GetLogger().Info("This operator is forbidden to list namespaces, so organizations cannot select them by label")
+			return false, nil
 		}
 	}
-	return nil
+	return true, nil
 }
 
-// usersOfConfigMap returns the contacts that take values from a ConfigMap.
-func (r *ContactReconciler) usersOfConfigMap(ctx context.Context, configMap client.Object) []reconcile.Request {
-	return r.contactsBy(ctx, sourceIndex, desired.Object{Kind: desired.ConfigMapKind, Name: configMap.GetName()}.String(), configMap.GetNamespace(), all)
+// contacts is the controller of contacts, without its reconciler.
+func (w watches) contacts(mgr ctrl.Manager, readsNamespaces bool) *builder.Builder {
+	b := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(contactChanges)).
+		Watches(&v1alpha1.OpenCXOrganization{}, handler.EnqueueRequestsFromMapFunc(w.contactsOfOrganization), builder.WithPredicates(laterChanges)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(w.usersOfSecret), builder.WithPredicates(notInitial)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(w.usersOfConfigMap), builder.WithPredicates(notInitial))
+	if readsNamespaces {
+		b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.contactsOfNamespace), builder.WithPredicates(labelChanges))
+	}
+	return b
 }
 
-// usersOfSecret returns the contacts that take values from a Secret, and those
-// whose API key is in it: of these, who is not Ready, because a synced contact
-// has no use for its key, and who shares its contactID with others, because one
-// of them may now be a duplicate.
-func (r *ContactReconciler) usersOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
-	name := client.ObjectKeyFromObject(secret)
-	if err := r.groups.refresh(ctx, r.Credentials.Secrets, name); err != nil {
-		log.FromContext(ctx).Error(err, "Looking at a changed Secret")
+// organizations is the controller of organizations, without its reconciler.
+func (w watches) organizations(mgr ctrl.Manager, readsNamespaces bool) *builder.Builder {
+	b := ctrl.NewControllerManagedBy(mgr).Named("opencxorganization").
+		Watches(&v1alpha1.OpenCXOrganization{}, handler.EnqueueRequestsFromMapFunc(w.organizationAndDuplicates), builder.WithPredicates(specChanges)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(w.organizationsOfSecret), builder.WithPredicates(notInitial)).
+		Watches(&v1alpha1.OpenCXContact{}, w.counted())
+	if readsNamespaces {
+		b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.selectingOrganizations), builder.WithPredicates(labelChanges))
 	}
-	requests := r.contactsBy(ctx, sourceIndex, desired.Object{Kind: desired.SecretKind, Name: name.Name}.String(), name.Namespace, all)
-	usesKey := func(contact *v1alpha1.OpenCXContact) []reconcile.Request {
-		requests := r.siblingsOf(ctx, contact)
-		if len(requests) > 0 || !isReady(&contact.Status) {
-			requests = append(requests, all(contact)...)
-		}
-		return requests
-	}
-	requests = append(requests, r.contactsBy(ctx, keyIndex, name.Name, name.Namespace, usesKey)...)
-	if d := r.Credentials.DefaultSecret; d != nil && d.NamespacedName == name {
-		requests = append(requests, r.contactsBy(ctx, keyIndex, "", metav1.NamespaceAll, usesKey)...)
-	}
-	return requests
-}
-
-// all returns the request to look at contact.
-func all(contact *v1alpha1.OpenCXContact) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(contact)}}
-}
-
-func (r *ContactReconciler) contactsBy(ctx context.Context, index, value, namespace string, of func(*v1alpha1.OpenCXContact) []reconcile.Request) []reconcile.Request {
-	var contacts v1alpha1.OpenCXContactList
-	if err := r.Client.List(ctx, &contacts, client.MatchingFields{index: value}, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "Listing the contacts of a changed Secret or ConfigMap")
-		return nil
-	}
-	var requests []reconcile.Request
-	for i := range contacts.Items {
-		requests = append(requests, of(&contacts.Items[i])...)
-	}
-	return requests
+	return b
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -23,15 +22,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -40,14 +35,13 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
 var (
-	controlPlane *envtest.Environment
-	kubeconfig   string
-	restConfig   *rest.Config
+	controlPlane *operatortest.ControlPlane
 	k8s          client.Client
-	scheme       = runtime.NewScheme()
 
 	// logs holds what every operator of the suite logged; secrets, what none
 	// of them may show anywhere.
@@ -65,32 +59,37 @@ func TestController(t *testing.T) {
 
 var _ = BeforeSuite(func() {
 	ctrl.SetLogger(zap.New(zap.WriteTo(&logs)))
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	quickRetry.first = time.Second // the tests have no time for five
-
-	controlPlane = &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
+	DeferCleanup(quicken, quickRetry.first)
+	quicken(time.Second) // the specs have no time for five
 	var err error
-	restConfig, err = controlPlane.Start()
+	controlPlane, err = operatortest.StartControlPlane(filepath.Join("..", "..", "config", "crd", "bases"))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
-	restConfig.QPS = -1
-	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
-	Expect(os.WriteFile(kubeconfig, controlPlane.KubeConfig, 0o600)).To(Succeed())
-	k8s, err = client.New(restConfig, client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	k8s = controlPlane.Client
 })
+
+// quicken changes how soon what fails softly is tried again.
+func quicken(first time.Duration) {
+	for i := range meanings {
+		if meanings[i].retry == quickRetry {
+			meanings[i].retry.first = first
+		}
+	}
+	quickRetry.first = first
+}
 
 // After all specs, nothing secret that any of them used shows anywhere.
 var _ = AfterSuite(func(ctx SpecContext) {
 	var contacts v1alpha1.OpenCXContactList
 	Expect(k8s.List(ctx, &contacts)).To(Succeed())
-	var statuses []v1alpha1.OpenCXContactStatus
+	var organizations v1alpha1.OpenCXOrganizationList
+	Expect(k8s.List(ctx, &organizations)).To(Succeed())
+	var statuses, ofOrganizations []any
 	for _, contact := range contacts.Items {
 		statuses = append(statuses, contact.Status)
+	}
+	for _, o := range organizations.Items {
+		ofOrganizations = append(ofOrganizations, o.Status)
 	}
 	var events eventsv1.EventList
 	Expect(k8s.List(ctx, &events)).To(Succeed())
@@ -102,15 +101,21 @@ var _ = AfterSuite(func(ctx SpecContext) {
 		Expect(err).NotTo(HaveOccurred())
 	}
 
+	suite, _ := GinkgoConfiguration()
+	whole := len(suite.FocusStrings)+len(suite.FocusFiles)+len(suite.SkipStrings) == 0
 	for where, text := range map[string]string{
-		"logs":    logs.String(),
-		"status":  asJSON(statuses),
-		"events":  asJSON(events.Items),
-		"metrics": exposed.String(),
+		"logs":          logs.String(),
+		"status":        asJSON(statuses),
+		"organizations": asJSON(ofOrganizations),
+		"events":        asJSON(events.Items),
+		"metrics":       exposed.String(),
 	} {
-		Expect(text).To(ContainSubstring(map[string]string{
-			"logs": "Contact changed state", "status": "appliedHash", "events": "has accepted the contact", "metrics": "opencx_api_requests_total",
-		}[where]), "nothing to search in "+where)
+		if whole {
+			Expect(text).To(ContainSubstring(map[string]string{
+				"logs": "Contact changed state", "status": "appliedHash", "organizations": "accepted requests with the API key",
+				"events": "has accepted the contact", "metrics": "opencx_api_requests_total",
+			}[where]), "nothing to search in "+where)
+		}
 		Expect(secrets).NotTo(BeEmpty())
 		for _, secret := range secrets {
 			Expect(strings.Contains(text, secret)).To(BeFalse(), "%s shows in %s", secret, where)
@@ -118,40 +123,42 @@ var _ = AfterSuite(func(ctx SpecContext) {
 	}
 })
 
-// world is a namespace with an OpenCX and an operator of its own.
+// world is a namespace with an OpenCX, an organization called default, and an
+// operator of its own.
 type world struct {
 	namespace string
-	key       string
-	simulator *opencxtest.Server
+	key       string // of the organization called default
+	simulator *operatortest.Simulator
 	url       string
 	limit     budget.Limit
 	stop      func()
-	// reconciler is that of the operator that was started last.
-	reconciler *ContactReconciler
+	// collector is that of the operator that was started last.
+	collector prometheus.Collector
 
 	// What startOperator uses besides; set before it is called.
-	leaderElection bool
-	resyncPeriod   *time.Duration
-	newClient      client.NewClientFunc
-	budgetGroups   [][]types.NamespacedName
-	moreNamespaces []string
-	selector       labels.Selector
-	maySend        func() error
-	defaultSecret  *SecretKey
+	defaultOrganization types.NamespacedName
+	leaderElection      bool
+	resyncPeriod        *time.Duration
+	newClient           client.NewClientFunc
+	moreNamespaces      []string
+	selector            labels.Selector
+	lease               func(left time.Duration) error
 }
 
 // newWorld starts a simulator with the given limit, and an operator that keeps
 // the same one.
 func newWorld(ctx context.Context, limit budget.Limit) *world {
 	GinkgoHelper()
-	w := &world{namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit, maySend: func() error { return nil }}
-	w.simulator = opencxtest.New(opencxtest.Options{
+	w := &world{
+		namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit,
+		lease: func(time.Duration) error { return nil },
+	}
+	w.simulator = operatortest.StartSimulator(opencxtest.Options{
 		Keys: []string{w.key}, AcceptAnyContact: true, Limit: limit.Requests, Window: limit.Window,
 	})
-	server := w.simulator.StartHTTP()
-	DeferCleanup(server.Close)
-	w.url = server.URL
-	Expect(k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}})).To(Succeed())
+	DeferCleanup(w.simulator.Close)
+	w.url, w.defaultOrganization = w.simulator.URL, w.organization("default")
+	w.createOrganization(ctx, "default", w.key)
 	w.startOperator()
 	DeferCleanup(func() { w.stop() })
 	return w
@@ -175,11 +182,11 @@ func (w *world) newOperator() (stop func()) {
 	baseURL, err := opencx.ParseBaseURL(w.url)
 	Expect(err).NotTo(HaveOccurred())
 	skipNameValidation := true
-	scope := Scope{Namespaces: append([]string{w.namespace}, w.moreNamespaces...), Contacts: w.selector}
-	cacheOptions := CacheOptions(scope, w.defaultSecret)
+	scope := organization.Scope{Namespaces: append([]string{w.namespace}, w.moreNamespaces...), Contacts: w.selector}
+	cacheOptions := organization.CacheOptions(scope, w.defaultOrganization)
 	cacheOptions.SyncPeriod = w.resyncPeriod
-	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                        scheme,
+	mgr, err := ctrl.NewManager(controlPlane.Config, ctrl.Options{
+		Scheme:                        controlPlane.Scheme,
 		Cache:                         cacheOptions,
 		NewClient:                     w.newClient,
 		Metrics:                       metricsserver.Options{BindAddress: "0"},
@@ -190,24 +197,17 @@ func (w *world) newOperator() (stop func()) {
 		LeaderElectionReleaseOnCancel: true,
 	})
 	Expect(err).NotTo(HaveOccurred())
-	w.reconciler = &ContactReconciler{
-		Client:       mgr.GetClient(),
-		Live:         mgr.GetAPIReader(),
-		Recorder:     mgr.GetEventRecorder("opencx-operator"),
-		OpenCX:       opencx.NewClient(baseURL, "opencx-operator/test", ObserveCall),
-		Credentials:  &Credentials{Secrets: mgr.GetAPIReader(), DefaultSecret: w.defaultSecret, FromEnv: w.key},
-		Limit:        w.limit,
-		BudgetGroups: w.budgetGroups,
-		Reservations: &Reservations{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Name:   types.NamespacedName{Namespace: w.namespace, Name: "opencx-operator-budget"},
-		},
-		MaySend:                 w.maySend,
+	w.collector, err = Setup(mgr, Options{
+		OpenCX:                  opencx.NewClient(baseURL, "opencx-operator/test", ObserveCall),
+		Scope:                   scope,
+		DefaultOrganization:     w.defaultOrganization,
+		OwnNamespace:            w.namespace,
+		Limit:                   w.limit,
 		ResyncInterval:          24 * time.Hour,
 		MaxConcurrentReconciles: 10,
-	}
-	Expect(w.reconciler.SetupWithManager(mgr)).To(Succeed())
+		Lease:                   w.lease,
+	})
+	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
@@ -215,6 +215,42 @@ func (w *world) newOperator() (stop func()) {
 		cancel()
 		Expect(<-done).To(Succeed())
 	})
+}
+
+// addNamespace restarts the operator with one more namespace, whose name it returns.
+func (w *world) addNamespace(ctx context.Context) string {
+	GinkgoHelper()
+	w.stop()
+	name := fmt.Sprintf("%s-%d", w.namespace, len(w.moreNamespaces)+1)
+	Expect(k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
+	w.moreNamespaces = append(w.moreNamespaces, name)
+	w.startOperator()
+	return name
+}
+
+// organization names an organization of the world's namespace.
+func (w *world) organization(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: w.namespace, Name: name}
+}
+
+// createOrganization creates one with an API key, which is in Secret <name>-api-key.
+func (w *world) createOrganization(ctx context.Context, name, key string, mutate ...func(*v1alpha1.OpenCXOrganization)) {
+	GinkgoHelper()
+	Expect(controlPlane.CreateOrganization(ctx, w.organization(name), key, mutate...)).To(Succeed())
+}
+
+// editOrganization applies a JSON merge patch to an organization.
+func (w *world) editOrganization(ctx context.Context, name, patch string) {
+	GinkgoHelper()
+	o := &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
+	Expect(k8s.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+}
+
+func (w *world) getOrganization(ctx context.Context, name string) *v1alpha1.OpenCXOrganization {
+	GinkgoHelper()
+	o := &v1alpha1.OpenCXOrganization{}
+	Expect(k8s.Get(ctx, w.organization(name), o)).To(Succeed())
+	return o
 }
 
 // declare creates a contact whose spec is the given JSON and the name as its
@@ -260,13 +296,25 @@ func (w *world) get(ctx context.Context, name string) *v1alpha1.OpenCXContact {
 func (w *world) summary(ctx context.Context, name string) string {
 	GinkgoHelper()
 	contact := w.get(ctx, name)
-	text := fmt.Sprintf("%d/%d", contact.Status.ObservedGeneration, contact.Generation)
+	return fmt.Sprintf("%d/%d", contact.Status.ObservedGeneration, contact.Generation) + conditionsOf(contact.Status.Conditions)
+}
+
+func conditionsOf(conditions []metav1.Condition) (text string) {
 	for _, conditionType := range []string{v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
-		if c := meta.FindStatusCondition(contact.Status.Conditions, conditionType); c != nil {
+		if c := meta.FindStatusCondition(conditions, conditionType); c != nil {
 			text += fmt.Sprintf(" %s=%s:%s", c.Type, c.Status, c.Reason)
 		}
 	}
 	return text
+}
+
+// expectOrganization waits until an organization's conditions are as given.
+func (w *world) expectOrganization(ctx context.Context, name, want string) {
+	GinkgoHelper()
+	Eventually(func() string {
+		o := w.getOrganization(ctx, name)
+		return fmt.Sprintf("%d/%d", o.Status.ObservedGeneration, o.Generation) + conditionsOf(o.Status.Conditions)
+	}).Should(Equal(want))
 }
 
 // expectSummary waits until the contact's state is as given.
@@ -295,23 +343,12 @@ func (w *world) expectNoMore(n int) {
 	Consistently(func() []string { return w.journal() }).Should(HaveLen(n))
 }
 
-// createKey puts an API key into a Secret.
-func (w *world) createKey(ctx context.Context, name, key string) {
-	GinkgoHelper()
-	Expect(k8s.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
-		StringData: map[string]string{DefaultAPIKeyField: key},
-	})).To(Succeed())
-}
-
 // kubectl runs the control plane's kubectl with stdin in the world's namespace.
 func (w *world) kubectl(ctx context.Context, stdin string, args ...string) string {
 	GinkgoHelper()
-	command := exec.CommandContext(ctx, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), append([]string{"--kubeconfig", kubeconfig, "-n", w.namespace}, args...)...)
-	command.Stdin = strings.NewReader(stdin)
-	output, err := command.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(output))
-	return string(output)
+	output, err := controlPlane.Kubectl(ctx, stdin, append([]string{"-n", w.namespace}, args...)...)
+	Expect(err).NotTo(HaveOccurred())
+	return output
 }
 
 func asJSON(v any) string {

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -77,10 +76,10 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 		w.declare(ctx, "jane", `{"name":"Jane","phoneFrom":{"secretKeyRef":{"name":"jane","key":"phone"}}}`)
 		w.expectTold(ctx, "jane", told{
 			"1/1 Ready=False:ValueNotFound Reconciling=True:ValueNotFound",
-			`PhoneFrom: Secret "jane" does not exist: create it with the value under "phone"`, nil, backoff{},
-			[]string{`Warning ValueNotFound PhoneFrom: Secret "jane" does not exist: create it with the value under "phone"`}, "InProgress"})
+			`spec.phoneFrom: Secret "jane" does not exist: create it with the value under "phone"`, nil, backoff{},
+			[]string{`Warning ValueNotFound spec.phoneFrom: Secret "jane" does not exist: create it with the value under "phone"`}, "InProgress"})
 		w.put(ctx, "jane", map[string]string{"other": "x"})
-		Eventually(func() string { return w.message(ctx, "jane") }).Should(Equal(`PhoneFrom: Secret "jane" has no key "phone": add it, or name another one`))
+		Eventually(func() string { return w.message(ctx, "jane") }).Should(Equal(`spec.phoneFrom: Secret "jane" has no key "phone": add it, or name another one`))
 		w.expectNoMore(0)
 		w.put(ctx, "jane", map[string]string{"phone": "+12025550123"})
 		w.expectSynced(ctx, "jane", 1)
@@ -224,9 +223,9 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 			w.expectNoMore(1)
 		},
 		Entry("an address", `{"emailFrom":{"secretKeyRef":{"name":"jane","key":"k"}}}`, "jane@localhost", "jane@example.com",
-			`EmailFrom: key "k" of Secret "jane" is not an address that OpenCX accepts, like jane.doe@example.com: correct it`),
+			`spec.emailFrom: key "k" of Secret "jane" is not an address that OpenCX accepts, like jane.doe@example.com: correct it`),
 		Entry("a header", `{"httpActionOverrides":{"headersFrom":{"Authorization":{"secretKeyRef":{"name":"jane","key":"k"}}}}}`, "a\nb", "ab",
-			`HttpActionOverrides.headersFrom.Authorization: key "k" of Secret "jane" has a control character, such as a line break, which no header can carry: correct it`),
+			`spec.httpActionOverrides.headersFrom.Authorization: key "k" of Secret "jane" has a control character, such as a line break, which no header can carry: correct it`),
 	)
 
 	It("of a plain header are held to the same rule", func(ctx SpecContext) {
@@ -249,44 +248,6 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 		w.put(ctx, "jane", map[string]string{"phone": "+12025550123"})
 		w.expectSynced(ctx, "jane", 1)
 		w.expectNoMore(2)
-	})
-})
-
-var _ = Describe("A rotated API key", func() {
-	It("is used from the next request on, and causes none", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.DefaultLimit)
-		first, second := secret("ocx_live_"), secret("ocx_live_")
-		w.simulator.SetKeys(first, second)
-		w.createKey(ctx, "opencx", first+"\n")
-		w.declare(ctx, "jane", `{"apiKeySecretRef":{"name":"opencx"}}`)
-		w.expectSynced(ctx, "jane", 1)
-		w.put(ctx, "opencx", map[string]string{"apiKey": second + "\n"})
-		w.expectNoMore(1)
-		w.edit(ctx, "jane", `{"spec":{"name":"Jane"}}`)
-		w.expectSynced(ctx, "jane", 2)
-		Expect(w.simulator.Journal()[1].Key).To(Equal(second))
-		w.expectNoMore(2)
-	})
-
-	It("frees at once every contact that was refused with the old one", func(ctx SpecContext) {
-		w := newWorld(ctx, budget.DefaultLimit)
-		revoked := secret("ocx_live_")
-		w.createKey(ctx, "opencx", revoked)
-		const n = 12
-		for i := range n {
-			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{"apiKeySecretRef":{"name":"opencx"}}`)
-		}
-		for i := range n {
-			w.expectSummary(ctx, fmt.Sprintf("contact-%02d", i), "1/1 Ready=False:Unauthorized Stalled=True:Unauthorized")
-		}
-		refused := len(w.journal())
-		Expect(refused).To(BeNumerically("<=", 5))
-		w.put(ctx, "opencx", map[string]string{"apiKey": w.key})
-		for i := range n {
-			w.expectSynced(ctx, fmt.Sprintf("contact-%02d", i), 1)
-		}
-		w.expectNoMore(refused + n)
-		Expect(strings.Count(strings.Join(w.journal(), "\n"), "200 ")).To(Equal(n))
 	})
 })
 
@@ -315,16 +276,16 @@ var _ = Describe("The scope of an instance", func() {
 		w.expectSynced(ctx, "b", 1)
 	})
 
-	It("includes the default key's Secret, wherever it is", func(ctx SpecContext) {
+	It("includes the default organization with its key, wherever it is", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
 		w.stop()
-		other := w.namespace + "-keys"
-		Expect(k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})).To(Succeed())
-		w.defaultSecret = &SecretKey{NamespacedName: types.NamespacedName{Namespace: other, Name: "opencx"}, Key: "apiKey"}
+		w.defaultOrganization = types.NamespacedName{Namespace: w.namespace + "-keys", Name: "opencx"}
 		w.startOperator()
 		w.declare(ctx, "jane", `{}`)
-		w.expectSummary(ctx, "jane", "1/1 Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound")
-		Expect(k8s.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "opencx"}, StringData: map[string]string{"apiKey": w.key}})).To(Succeed())
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:OrganizationNotFound Reconciling=True:OrganizationNotFound")
+		key := secret("ocx_live_")
+		w.simulator.SetKeys(key)
+		Expect(controlPlane.CreateOrganization(ctx, w.defaultOrganization, key)).To(Succeed())
 		w.expectSynced(ctx, "jane", 1)
 		w.expectNoMore(1)
 	})

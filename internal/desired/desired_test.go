@@ -1,23 +1,28 @@
 package desired
 
 import (
-	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
 const (
-	testID         = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
-	testAPI        = "https://api.open.cx"
-	testCredential = "shop/opencx/apiKey"
+	testID           = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+	testAPI          = "https://api.open.cx"
+	testOrganization = "crm/acme"
 )
 
 // The hashes are written out because they live in the status of every contact
@@ -29,7 +34,7 @@ func TestHashesStayTheSameAcrossVersions(t *testing.T) {
 	}{
 		"nothing declared": {
 			v1alpha1.OpenCXContactSpec{},
-			"v1:080965ebafbad2a222f61d91d15fa85d8280dab440b0de979634630bc6c8a583",
+			"v1:8003c59cac3ed9736c34a63a6b2b05f5aafe7cd56fb58d56fa1a52206dbeeace",
 		},
 		"everything declared": {
 			v1alpha1.OpenCXContactSpec{
@@ -40,7 +45,7 @@ func TestHashesStayTheSameAcrossVersions(t *testing.T) {
 					BodyParams: map[string]string{"c": "3"}, Headers: map[string]string{"X-Tenant": "acme"},
 				},
 			},
-			"v1:91997f65b3487ac0726fac1f1f1b129a78b7649fe635661ed4cb0bd0270435a3",
+			"v1:b24ad07596f1db7d325201aa49f942e2fe38c42059155763f3f0f0e1ce83da17",
 		},
 		"everything declared empty": {
 			v1alpha1.OpenCXContactSpec{
@@ -50,13 +55,12 @@ func TestHashesStayTheSameAcrossVersions(t *testing.T) {
 					BodyParams: map[string]string{}, Headers: map[string]string{},
 				},
 			},
-			"v1:8862ad7bdf2e23d5ac0b96bb4893c5b706348c18a2bfbf5c0eb46a32d5067df5",
+			"v1:f2a5255ab86d51056c35086f5a6d2a7f250c39ddb27a43b3258cb08a4e22054c",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := hash(testID, tt.spec, testAPI, testCredential)
-			if err != nil || got != tt.want {
-				t.Errorf("hash = %q, %v, want %q", got, err, tt.want)
+			if got := hash(testID, tt.spec, testAPI, testOrganization); got != tt.want {
+				t.Errorf("hash = %q, want %q", got, tt.want)
 			}
 		})
 	}
@@ -80,35 +84,32 @@ func TestEveryDifferenceThatOpenCXCanSeeChangesTheHash(t *testing.T) {
 		"empty body params":  {HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{BodyParams: empty}},
 	}
 	seen := map[string]string{}
-	see := func(name, id string, spec v1alpha1.OpenCXContactSpec, api, credential string) {
-		hash, err := hash(id, spec, api, credential)
-		if err != nil {
-			t.Fatal(err)
-		}
+	see := func(name, id string, spec v1alpha1.OpenCXContactSpec, api, organization string) {
+		hash := hash(id, spec, api, organization)
 		if other, ok := seen[hash]; ok {
 			t.Errorf("%s and %s have the same hash", name, other)
 		}
 		seen[hash] = name
 	}
 	for name, spec := range specs {
-		see(name, testID, spec, testAPI, testCredential)
+		see(name, testID, spec, testAPI, testOrganization)
 	}
-	see("another id", "other", specs["nothing"], testAPI, testCredential)
-	see("another API", testID, specs["nothing"], "https://other.example.com", testCredential)
-	see("another credential", testID, specs["nothing"], testAPI, "shop/opencx/other")
+	see("another id", "other", specs["nothing"], testAPI, testOrganization)
+	see("another API", testID, specs["nothing"], "https://other.example.com", testOrganization)
+	see("another organization", testID, specs["nothing"], testAPI, "crm/other")
 }
 
 func TestWhatOnlyConcernsTheOperatorLeavesTheHashAlone(t *testing.T) {
-	plain, _ := hash(testID, v1alpha1.OpenCXContactSpec{}, testAPI, testCredential)
-	suspended, _ := hash(testID, v1alpha1.OpenCXContactSpec{Suspend: true}, testAPI, testCredential)
+	plain := hash(testID, v1alpha1.OpenCXContactSpec{}, testAPI, testOrganization)
+	suspended := hash(testID, v1alpha1.OpenCXContactSpec{Suspend: true}, testAPI, testOrganization)
 	if plain != suspended {
 		t.Errorf("suspend changes the hash from %s to %s", plain, suspended)
 	}
 }
 
-func hash(id string, spec v1alpha1.OpenCXContactSpec, api, credential string) (string, error) {
+func hash(id string, spec v1alpha1.OpenCXContactSpec, api, organization string) string {
 	spec.ContactID = id
-	return Hash(spec, nil, api, credential)
+	return Hash(&spec, nil, To{api, organization})
 }
 
 func secretRef(name, key string) *v1alpha1.ValueSource {
@@ -135,48 +136,79 @@ func everySource() v1alpha1.OpenCXContactSpec {
 	}
 }
 
-func TestSourcesAreFoundByPath(t *testing.T) {
-	var got []string
-	for _, s := range Sources(everySource()) {
-		got = append(got, fmt.Sprintf("%s %s %s", s.Path, s.Object, s.Key))
+// objects are what there is in the API server, as "Kind name": data.
+type objects map[string]map[string]string
+
+// Get implements client.Reader.
+func (o objects) Get(_ context.Context, name client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	var data map[string]string
+	var found bool
+	switch object := object.(type) {
+	case *corev1.Secret:
+		data, found = o["Secret "+name.Name]
+		object.Data = map[string][]byte{}
+		for key, value := range data {
+			object.Data[key] = []byte(value)
+		}
+	case *corev1.ConfigMap:
+		data, found = o["ConfigMap "+name.Name]
+		object.Data = data
 	}
-	want := []string{
-		`customDataFrom.tier ConfigMap "tiers" jane`, `emailFrom Secret "jane" email`,
-		`httpActionOverrides.bodyParamsFrom.b Secret "jane" b`, `httpActionOverrides.headersFrom.Authorization Secret "jane" bearer`,
-		`httpActionOverrides.pathParamsFrom.p Secret "jane" p`, `httpActionOverrides.queryParamsFrom.q Secret "jane" q`,
-		`nameFrom ConfigMap "names" jane`, `phoneFrom Secret "jane" phone`,
+	if !found {
+		return apierrors.NewNotFound(schema.GroupResource{}, name.Name)
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("sources:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	object.SetUID("uid of " + types.UID(name.Name))
+	object.SetResourceVersion("7")
+	return nil
+}
+
+// List implements client.Reader.
+func (objects) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	return errors.New("nothing is listed")
+}
+
+func TestEachObjectIsNamedOnce(t *testing.T) {
+	spec := everySource()
+	got := fmt.Sprint(Objects(&spec))
+	if want := `[Secret "jane" ConfigMap "names" ConfigMap "tiers"]`; got != want {
+		t.Errorf("objects: %s, want %s", got, want)
 	}
 }
 
 func TestSourcesFillTheContact(t *testing.T) {
-	values := map[string]opencx.Secret{}
-	for _, source := range Sources(everySource()) {
-		values[source.Path] = opencx.NewSecret("from " + source.Key)
-	}
 	plain := func(s string) *string { return &s }
 	declared := v1alpha1.OpenCXContactSpec{
-		Email: plain("from email"), Phone: plain("from phone"), Name: plain("from jane"),
-		CustomData: map[string]string{"plan": "enterprise", "tier": "from jane"},
+		Email: plain("jane@example.com"), Phone: plain("+12025550123"), Name: plain("Jane"),
+		CustomData: map[string]string{"plan": "enterprise", "tier": "1"},
 		HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{
 			QueryParams: map[string]string{"q": "from q"}, PathParams: map[string]string{"p": "from p"}, BodyParams: map[string]string{"b": "from b"},
-			Headers: map[string]string{"X-Tenant": "acme", "Authorization": "from bearer"},
+			Headers: map[string]string{"X-Tenant": "acme", "Authorization": "Bearer abc"},
 		},
 	}
-	if got, want := Contact(everySource(), values), Contact(declared, nil); !reflect.DeepEqual(got, want) {
-		t.Error("the contact differs from one that declares the same values in plain")
+	live := objects{
+		"Secret jane":     {"email": "jane@example.com\n", "phone": "+12025550123", "q": "from q", "p": "from p", "b": "from b", "bearer": "Bearer abc\r\n"},
+		"ConfigMap names": {"jane": "Jane"}, "ConfigMap tiers": {"jane": "1"},
+	}
+	spec := everySource()
+	got, versions, err := Read(t.Context(), live, "shop", &spec)
+	want, _, _ := Read(t.Context(), nil, "shop", &declared)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the contact differs from one that declares the same values in plain, error %v", err)
+	}
+	if want := (Versions{{SecretKind, "jane"}: {"uid of jane", "7"}, {ConfigMapKind, "names"}: {"uid of names", "7"}, {ConfigMapKind, "tiers"}: {"uid of tiers", "7"}}); !reflect.DeepEqual(versions, want) {
+		t.Errorf("versions: %v, want %v", versions, want)
 	}
 }
 
 func TestAValueThatIsLeftOutIsAbsent(t *testing.T) {
-	spec := everySource()
-	spec.CustomData = nil
-	got, err := Contact(spec, nil).Fingerprint("")
-	want, _ := opencx.Contact{HTTPActionOverrides: &opencx.HTTPActionOverrides{Headers: map[string]opencx.Secret{"X-Tenant": opencx.NewSecret("acme")}}}.Fingerprint("")
-	if err != nil || got != want {
-		t.Errorf("what is sent differs, error %v", err)
+	source := *secretRef("jane", "a")
+	source.SecretKeyRef.Optional = true
+	spec := v1alpha1.OpenCXContactSpec{NameFrom: &source, CustomDataFrom: map[string]v1alpha1.ValueSource{"a": source}, HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{}}
+	for name, live := range map[string]objects{"no Secret": {}, "no key": {"Secret jane": {}}} {
+		got, _, err := Read(t.Context(), live, "shop", &spec)
+		if want := (opencx.Contact{HTTPActionOverrides: &opencx.HTTPActionOverrides{}}); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, error %v", name, got, err)
+		}
 	}
 }
 
@@ -184,48 +216,61 @@ func TestTheHashKnowsSourcesByTheirVersionAlone(t *testing.T) {
 	spec := everySource()
 	jane := Object{SecretKind, "jane"}
 	hashes := map[string]string{}
-	for name, versions := range map[string]map[Object]Version{
+	for name, versions := range map[string]Versions{
 		"nothing exists":  nil,
 		"the Secret":      {jane: {"uid", "1"}},
 		"a newer version": {jane: {"uid", "2"}},
 		"created again":   {jane: {"another uid", "2"}},
 		"of another kind": {Object{ConfigMapKind, "jane"}: {"uid", "1"}, {ConfigMapKind, "names"}: {"uid", "1"}},
 	} {
-		hash, err := Hash(spec, versions, testAPI, testCredential)
-		if err != nil {
-			t.Fatal(err)
-		}
+		hash := Hash(&spec, versions, To{testAPI, testOrganization})
 		if other, ok := hashes[hash]; ok {
 			t.Errorf("%s and %s have the same hash", name, other)
 		}
 		hashes[hash] = name
 	}
-	const want = "v1:86b6c68b21f4cc974d67ed1cf6efec52be016c956a8c8faf5b8c1b0e3f85bb52"
-	if hash, _ := Hash(spec, map[Object]Version{jane: {"uid", "1"}}, testAPI, testCredential); hash != want {
+	const want = "v1:75055ad1f641e00ba3d0ce13f31d17b3e5f2f231dd5dd9861d68fb3de54a5557"
+	if hash := Hash(&spec, Versions{jane: {"uid", "1"}}, To{testAPI, testOrganization}); hash != want {
 		t.Errorf("hash = %q, want %q", hash, want)
 	}
 }
 
+// from declares one value of the named field with a source in Secret jane.
+func from(field string) *v1alpha1.OpenCXContactSpec {
+	source := secretRef("jane", "k")
+	switch field {
+	case "emailFrom":
+		return &v1alpha1.OpenCXContactSpec{EmailFrom: source}
+	case "nameFrom":
+		return &v1alpha1.OpenCXContactSpec{NameFrom: source}
+	case "customDataFrom.a":
+		return &v1alpha1.OpenCXContactSpec{CustomDataFrom: map[string]v1alpha1.ValueSource{"a": *source}}
+	}
+	return &v1alpha1.OpenCXContactSpec{HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{HeadersFrom: map[string]v1alpha1.ValueSource{"X": *source}}}
+}
+
+const headersFrom = "httpActionOverrides.headersFrom.X"
+
 func TestValues(t *testing.T) {
 	for name, tt := range map[string]struct {
-		path, data, want string // the error, "" when the value is fine
+		field, data, want string // the error, "" when the value is fine
 	}{
 		"text":                         {"nameFrom", "Jane", ""},
 		"nothing":                      {"nameFrom", "", ""},
-		"several lines":                {"customDataFrom.note", "a\nb\n", ""},
-		"no UTF-8":                     {"nameFrom", "\xff", "is not UTF-8 text"},
+		"several lines":                {"customDataFrom.a", "a\nb\n", ""},
+		"no UTF-8":                     {"nameFrom", "\xff", `spec.nameFrom: key "k" of Secret "jane" is not UTF-8 text`},
 		"an address":                   {"emailFrom", "jane@example.com\n", ""},
 		"no address":                   {"emailFrom", "J@localhost", "is not an address"},
 		"an address with a dot first":  {"emailFrom", ".jane@example.com", "is not an address"},
 		"an address with two dots":     {"emailFrom", "jane..doe@example.com", "is not an address"},
 		"an address with two newlines": {"emailFrom", "jane@example.com\n\n", "is not an address"},
 		"an address of 321 characters": {"emailFrom", strings.Repeat("a", 309) + "@example.com", "is not an address"},
-		"a header":                     {"httpActionOverrides.headersFrom.X", "Bearer\tabc", ""},
-		"a header of two lines":        {"httpActionOverrides.headersFrom.X", "a\r\nb", "has a control character"},
-		"a header with NUL":            {"httpActionOverrides.headersFrom.X", "a\x00", "has a control character"},
+		"a header":                     {headersFrom, "Bearer\tabc", ""},
+		"a header of two lines":        {headersFrom, "a\r\nb", `spec.httpActionOverrides.headersFrom.X: key "k" of Secret "jane" has a control character`},
+		"a header with NUL":            {headersFrom, "a\x00", "has a control character"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Value(Source{tt.path, Object{SecretKind, "jane"}, "k", false}, []byte(tt.data))
+			_, _, err := Read(t.Context(), objects{"Secret jane": {"k": tt.data}}, "shop", from(tt.field))
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -235,35 +280,47 @@ func TestValues(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Value(Source{Path: "nameFrom"}, bytes.Repeat([]byte("é"), 1<<19)); err != nil {
-		t.Errorf("a value of 1 MiB: %v", err)
+}
+
+func TestWhatIsMissingIsNamed(t *testing.T) {
+	for want, live := range map[string]objects{
+		`spec.nameFrom: Secret "jane" does not exist: create it with the value under "k"`: {},
+		`spec.nameFrom: Secret "jane" has no key "k": add it, or name another one`:        {"Secret jane": {"other": ""}},
+	} {
+		_, _, err := Read(t.Context(), live, "shop", from("nameFrom"))
+		if problem, is := errors.AsType[*ValueError](err); !is || !problem.Missing || problem.Error() != want {
+			t.Errorf("error = %v, want %q", err, want)
+		}
 	}
-	got, _ := Value(Source{Path: "nameFrom"}, []byte("Jane\r\n"))
-	if got != opencx.NewSecret("Jane") {
-		t.Error("one newline at the end is not dropped")
+}
+
+func TestAPlainHeaderMustBeOneThatAHeaderCanCarry(t *testing.T) {
+	spec := v1alpha1.OpenCXContactSpec{HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{Headers: map[string]string{"X": "a\nb"}}}
+	_, _, err := Read(t.Context(), nil, "shop", &spec)
+	const want = "spec.httpActionOverrides.headers.X has a control character, such as a line break, which no header can carry: correct it"
+	if problem, is := errors.AsType[*ValueError](err); !is || problem.Missing || problem.Error() != want {
+		t.Errorf("error = %v, want %q", err, want)
 	}
 }
 
 func FuzzValue(f *testing.F) {
 	for _, data := range []string{"", "jane@example.com\n", "\xff\xfe", "a\x00b", "Bearer abc\r\n", strings.Repeat("x", 1<<10)} {
-		for _, path := range []string{"emailFrom", "nameFrom", "customDataFrom.a", "httpActionOverrides.headersFrom.A"} {
-			f.Add(path, []byte(data))
+		for _, field := range []string{"emailFrom", "nameFrom", "customDataFrom.a", headersFrom} {
+			f.Add(field, data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, path string, data []byte) {
-		source := Source{Path: path, Object: Object{SecretKind, "jane"}, Key: "k"}
-		value, err := Value(source, data)
+	f.Fuzz(func(t *testing.T, field, data string) {
+		contact, _, err := Read(t.Context(), objects{"Secret jane": {"k": data}}, "shop", from(field))
 		if err == nil {
-			if _, err := (opencx.Contact{Name: &value}).Fingerprint(""); err != nil {
+			if _, err := contact.Fingerprint(""); err != nil {
 				t.Errorf("the value cannot be sent: %v", err)
 			}
 			return
 		}
-		if want := path + `: key "k" of Secret "jane" `; !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), ": correct it") {
-			t.Errorf("error = %q, want it to begin with %q", err, want)
+		if got := err.Error(); !strings.Contains(got, `From`) || !strings.Contains(got, `key "k" of Secret "jane" `) || !strings.HasSuffix(got, ": correct it") {
+			t.Errorf("error = %q", got)
 		}
-		rest := strings.TrimPrefix(err.Error(), path)
-		if text := string(data); len(text) > 30 && strings.Contains(rest, text) {
+		if len(data) > 30 && strings.Contains(err.Error(), data) {
 			t.Errorf("the error shows the value")
 		}
 	})

@@ -21,12 +21,12 @@ import (
 const DefaultBaseURL = "https://api.open.cx"
 
 // CallTimeout bounds one call as a whole: connect, TLS, request and answer.
-const CallTimeout = 15 * time.Second
+const CallTimeout = 10 * time.Second
 
 const (
 	connectTimeout = 5 * time.Second
 	tlsTimeout     = 5 * time.Second
-	headerTimeout  = 10 * time.Second
+	headerTimeout  = 9 * time.Second
 
 	// maxErrorBody is how much of an error answer is read, in bytes.
 	maxErrorBody = 64 << 10

@@ -2,7 +2,9 @@ package opencx
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,6 +51,16 @@ type NoAnswerError struct {
 
 // Error implements error.
 func (e *NoAnswerError) Error() string { return "no answer from OpenCX: " + e.message }
+
+// Cause is why no answer came, safe to show.
+func (e *NoAnswerError) Cause() string { return e.message }
+
+// MayArrive says that the request may have left, so that it may reach OpenCX until
+// its call would have timed out. It has not when there was no connection.
+func (e *NoAnswerError) MayArrive() bool {
+	dial, is := errors.AsType[*net.OpError](e.cause)
+	return !is || dial.Op != "dial"
+}
 
 // Unwrap returns the cause, whose text is not safe to show.
 func (e *NoAnswerError) Unwrap() error { return e.cause }

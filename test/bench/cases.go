@@ -67,7 +67,7 @@ func (b bench) smallBatch(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer operator.kill()
+		defer operator.Kill()
 		if err := w.declare("shop", 90); err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ func (b bench) drain(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer operator.kill()
+		defer operator.Kill()
 		if err := w.declare("import", many); err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (b bench) edits(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer operator.kill()
+		defer operator.Kill()
 		if err := w.declare("shop", edited); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (b bench) kills(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer func() { operator.kill() }()
+		defer operator.Kill()
 		if err := w.declare("import", many); err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (b bench) kills(ctx context.Context, r *result) error {
 			if err := w.untilAccepted(part, 3*bound(b.short)); err != nil {
 				return err
 			}
-			operator.kill()
+			operator.Kill()
 			accepted := len(w.accepted())
 			ready, err := w.ready()
 			if err != nil {
@@ -186,6 +186,7 @@ func (b bench) kills(ctx context.Context, r *result) error {
 			if operator, err = w.startOperator(); err != nil {
 				return err
 			}
+			defer operator.Kill()
 		}
 		if err := errors.Join(w.untilReady(many, 5*bound(b.short)), w.pause(b.short.Window)); err != nil {
 			return err
@@ -207,7 +208,7 @@ func (b bench) others(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer operator.kill()
+		defer operator.Kill()
 		if err := w.declare("import", windows*b.short.Requests); err != nil {
 			return err
 		}
@@ -244,7 +245,7 @@ func (b bench) others(ctx context.Context, r *result) error {
 }
 
 func (w *world) somebodyElse() error {
-	request, err := http.NewRequestWithContext(w, http.MethodPatch, w.apiURL+"/contacts/theirs", strings.NewReader(`{"contact":{}}`))
+	request, err := http.NewRequestWithContext(w, http.MethodPatch, w.simulator.URL+"/contacts/theirs", strings.NewReader(`{"contact":{}}`))
 	if err != nil {
 		return err
 	}
@@ -264,7 +265,7 @@ func (b bench) revoked(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer operator.kill()
+		defer operator.Kill()
 		if err := errors.Join(w.declare("import", many), w.pause(10*b.short.Window)); err != nil {
 			return err
 		}
@@ -280,7 +281,7 @@ func (b bench) noLimit(ctx context.Context, r *result) error {
 	return inWorld(ctx, unlimited, func(w *world) error {
 		var ours, bare []speed
 		for pair := range b.pairs {
-			s, err := w.measure(fmt.Sprintf("bare-%d", pair), func() (*process, error) { return w.start("bareloop") })
+			s, err := w.measure(fmt.Sprintf("bare-%d", pair), w.startBareLoop)
 			if err != nil {
 				return err
 			}
@@ -302,6 +303,7 @@ func (b bench) noLimit(ctx context.Context, r *result) error {
 				r.exactly("status writes per contact", written.status/many, 1)
 				r.atMost("events per contact", written.events/many, 1, "")
 				r.told("writes of reservations", written.reservations, "")
+				r.told("writes of the organization's status", written.organizations, "")
 				r.atMost("writes refused as conflicts", written.conflicts, 0, "")
 			}
 		}
@@ -343,7 +345,7 @@ func (w *world) measure(namespace string, start func() (*process, error)) (speed
 	if err != nil {
 		return speed{}, err
 	}
-	defer p.kill()
+	defer p.Kill()
 	err = w.until("all requests", 5*time.Minute, func() (bool, error) { return len(w.simulator.Journal())-before >= many, nil })
 	if err != nil {
 		return speed{}, err
@@ -353,7 +355,7 @@ func (w *world) measure(namespace string, start func() (*process, error)) (speed
 		return speed{}, err
 	}
 	journal := w.simulator.Journal()[before:]
-	if err := errors.Join(p.notePeakRSS(), p.stop()); err != nil {
+	if err := errors.Join(p.notePeakRSS(), p.Stop()); err != nil {
 		return speed{}, err
 	}
 	if len(journal) != many {
@@ -373,8 +375,8 @@ func (b bench) rest(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		defer func() { operator.kill() }()
-		if err := errors.Join(w.declare("shop", many), w.untilReady(many, 5*time.Minute), w.pause(2*time.Second), operator.stop()); err != nil {
+		defer operator.Kill()
+		if err := errors.Join(w.declare("shop", many), w.untilReady(many, 5*time.Minute), w.pause(2*time.Second), operator.Stop()); err != nil {
 			return err
 		}
 		requests := len(w.simulator.Journal())
@@ -385,6 +387,7 @@ func (b bench) rest(ctx context.Context, r *result) error {
 		if operator, err = w.startOperator(); err != nil {
 			return err
 		}
+		defer operator.Kill()
 		err = w.until("a look at each contact", time.Minute, func() (bool, error) {
 			looks, err := w.metric(operator, "controller_runtime_reconcile_total")
 			return looks >= many, err
@@ -392,7 +395,8 @@ func (b bench) rest(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		if err := w.pause(5 * time.Second); err != nil {
+		// The organization's counts follow within ten seconds.
+		if err := w.pause(12 * time.Second); err != nil {
 			return err
 		}
 		after, err := w.writes()
@@ -420,7 +424,7 @@ func (b bench) rest(ctx context.Context, r *result) error {
 		written := idle.minus(after)
 		r.told("idle for", b.idle.Seconds(), "s")
 		r.atMost("requests while idle", float64(len(w.simulator.Journal())-requests), 0, "")
-		r.atMost("writes while idle", written.status+written.events+written.reservations, 0, "")
+		r.atMost("writes while idle", written.status+written.organizations+written.events+written.reservations, 0, "")
 		r.atMost("CPU while idle", 100*(cpuAfter-cpuBefore)/b.idle.Seconds(), 0.5, "%")
 		rss, err := w.metric(operator, "process_resident_memory_bytes")
 		r.told("RSS while idle", rss/1e6, "MB")
@@ -478,11 +482,11 @@ func (w *world) peakAtStart() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer operator.kill()
+	defer operator.Kill()
 	if err := w.declare(fmt.Sprintf("one-%d", before), 1); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(w.untilAccepted(before+1, 5*time.Minute), w.pause(10*time.Second), operator.notePeakRSS(), operator.stop()); err != nil {
+	if err := errors.Join(w.untilAccepted(before+1, 5*time.Minute), w.pause(10*time.Second), operator.notePeakRSS(), operator.Stop()); err != nil {
 		return 0, err
 	}
 	return operator.peakRSS, nil

@@ -3,39 +3,36 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"github.com/onsi/gomega/gbytes"
 	"github.com/onsi/gomega/gexec"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 const apiKey = "ocx_live_e2e"
 
 var (
-	root       = filepath.Join("..", "..")
-	binary     string
-	kubeconfig string
-	k8s        client.Client
+	root         = filepath.Join("..", "..")
+	binary       string
+	controlPlane *operatortest.ControlPlane
+	k8s          client.Client
+
+	// defaultOrganization is what an operator outside a cluster looks for.
+	defaultOrganization = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "default"}
 )
 
 func TestE2E(t *testing.T) {
@@ -49,54 +46,48 @@ var _ = BeforeSuite(func() {
 	binary, err = gexec.Build("github.com/opencx-labs/opencx-operator")
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(gexec.CleanupBuildArtifacts)
-	controlPlane := &envtest.Environment{}
-	config, err := controlPlane.Start()
+	controlPlane, err = operatortest.StartControlPlane()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
-	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
-	Expect(os.WriteFile(kubeconfig, controlPlane.KubeConfig, 0o600)).To(Succeed())
-
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	k8s, err = client.New(config, client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	k8s = controlPlane.Client
 	// What a user applies, instead of what envtest would install.
 	kubectl("apply", "--server-side", "-k", filepath.Join(root, "config", "default"))
-	kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/opencxcontacts.contacts.open.cx")
+	kubectl("wait", "--for=condition=Established", "--timeout=30s",
+		"crd/opencxcontacts.contacts.open.cx", "crd/opencxorganizations.contacts.open.cx")
 })
 
 // kubectl runs the control plane's kubectl and returns what it prints.
 func kubectl(args ...string) string {
 	GinkgoHelper()
-	command := exec.CommandContext(context.Background(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), append([]string{"--kubeconfig", kubeconfig}, args...)...)
-	output, err := command.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(output))
-	return string(output)
+	output, err := controlPlane.Kubectl(context.Background(), "", args...)
+	Expect(err).NotTo(HaveOccurred())
+	return output
 }
 
 // startOperator starts the binary against a simulator.
-func startOperator(url string) *gexec.Session {
+func startOperator(ctx SpecContext, url string) *operatortest.Operator {
 	GinkgoHelper()
-	command := exec.CommandContext(context.Background(), binary, "--kubeconfig="+kubeconfig, "--opencx-api-url="+url, "--health-probe-bind-address=0")
-	command.Env = append(os.Environ(), "OPENCX_API_KEY="+apiKey)
-	session, err := gexec.Start(command, nil, nil)
+	operator, err := operatortest.StartOperator(ctx, operatortest.OperatorOptions{
+		Binary: binary, Kubeconfig: controlPlane.Kubeconfig, APIURL: url,
+		LogFile: filepath.Join(GinkgoT().TempDir(), "operator.log"),
+	})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { session.Kill().Wait(10 * time.Second) })
-	Eventually(session.Err, 30*time.Second).Should(gbytes.Say("Starting workers"))
-	return session
+	DeferCleanup(operator.Kill)
+	return operator
 }
 
-// startSimulator starts an OpenCX and removes all contacts afterwards.
-func startSimulator() (*opencxtest.Server, string) {
+// startSimulator starts an OpenCX with an organization that everybody may use,
+// and removes that and all contacts afterwards.
+func startSimulator(ctx SpecContext) *operatortest.Simulator {
 	GinkgoHelper()
-	simulator := opencxtest.New(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true})
-	server := simulator.StartHTTP()
+	simulator := operatortest.StartSimulator(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true})
+	DeferCleanup(simulator.Close)
+	Expect(controlPlane.CreateOrganization(ctx, defaultOrganization, apiKey)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) {
 		Expect(k8s.DeleteAllOf(ctx, &v1alpha1.OpenCXContact{}, client.InNamespace(metav1.NamespaceDefault))).To(Succeed())
-		server.Close()
+		Expect(controlPlane.DeleteOrganization(ctx, defaultOrganization)).To(Succeed())
 	})
-	return simulator, server.URL
+	return simulator
 }
 
 func declare(ctx SpecContext, name string) {
@@ -117,37 +108,40 @@ func isReady(ctx SpecContext, name string) func() bool {
 
 var _ = Describe("The operator", func() {
 	It("finishes a PATCH and its status when it is stopped in the middle", func(ctx SpecContext) {
-		simulator, url := startSimulator()
-		operator := startOperator(url)
+		simulator := startSimulator(ctx)
+		operator := startOperator(ctx, simulator.URL)
 		release := simulator.Hold()
 		declare(ctx, "jane")
 		Eventually(simulator.Journal).Should(HaveLen(1))
-		operator.Terminate()
-		Consistently(operator, 500*time.Millisecond).ShouldNot(gexec.Exit())
+		stopped := make(chan error, 1)
+		go func() { stopped <- operator.Stop() }()
+		Consistently(stopped, 500*time.Millisecond).ShouldNot(Receive())
 		Expect(isReady(ctx, "jane")()).To(BeFalse())
 		release()
-		Eventually(operator).Should(gexec.Exit(0))
+		Eventually(stopped).Should(Receive(BeNil()))
 		Expect(isReady(ctx, "jane")()).To(BeTrue())
 		Expect(simulator.Journal()).To(HaveLen(1))
 	})
 
 	It("sends nothing after a kill and a restart", func(ctx SpecContext) {
-		simulator, url := startSimulator()
-		operator := startOperator(url)
+		simulator := startSimulator(ctx)
+		operator := startOperator(ctx, simulator.URL)
 		declare(ctx, "jane")
 		Eventually(isReady(ctx, "jane")).Should(BeTrue())
-		operator.Signal(syscall.SIGKILL)
-		Eventually(operator).Should(gexec.Exit())
-		startOperator(url)
+		operator.Kill()
+		startOperator(ctx, simulator.URL)
 		declare(ctx, "john")
 		Eventually(isReady(ctx, "john")).Should(BeTrue())
 		Expect(simulator.Journal()).To(HaveLen(2))
 	})
 
 	It("logs one JSON line for a change of state and none for anything else", func(ctx SpecContext) {
-		_, url := startSimulator()
-		operator := startOperator(url)
-		before := bytes.Count(operator.Err.Contents(), []byte("\n"))
+		operator := startOperator(ctx, startSimulator(ctx).URL)
+		declare(ctx, "first") // after which all has been said about the start
+		Eventually(operator.Log).Should(ContainSubstring(`"contactID":"first"`))
+		Eventually(isReady(ctx, "first")).Should(BeTrue())
+		kubectl("wait", "--for=condition=Ready", "--timeout=30s", "oxo/default")
+		before := len(logLines(operator))
 		declare(ctx, "jane")
 		Eventually(isReady(ctx, "jane")).Should(BeTrue())
 		for i := range 5 {
@@ -157,7 +151,7 @@ var _ = Describe("The operator", func() {
 		Eventually(func() string {
 			return kubectl("get", "oxc", "jane", "-o", "jsonpath={.metadata.generation}={.status.observedGeneration}")
 		}).Should(Equal("6=6"))
-		lines := strings.Split(strings.TrimSpace(string(operator.Err.Contents())), "\n")
+		lines := logLines(operator)
 		for _, line := range lines {
 			Expect(json.Valid([]byte(line))).To(BeTrue(), line)
 		}
@@ -166,16 +160,26 @@ var _ = Describe("The operator", func() {
 	})
 })
 
+func logLines(operator *operatortest.Operator) []string {
+	return strings.Split(strings.TrimSpace(operator.Log()), "\n")
+}
+
 var _ = Describe("kubectl", func() {
 	It("shows contacts without personal data", func(ctx SpecContext) {
-		_, url := startSimulator()
-		startOperator(url)
+		startOperator(ctx, startSimulator(ctx).URL)
 		declare(ctx, "jane")
 		Eventually(isReady(ctx, "jane")).Should(BeTrue())
 		table := strings.Split(kubectl("get", "oxc"), "\n")
 		Expect(strings.Fields(table[0])).To(Equal([]string{"NAME", "CONTACT", "ID", "READY", "REASON", "LAST", "SYNC", "AGE"}))
 		Expect(strings.Fields(table[1])[:4]).To(Equal([]string{"jane", "jane", "True", "Synced"}))
-		Expect(kubectl("get", "opencx", "-o", "wide")).To(ContainSubstring("OpenCX has accepted the contact"))
+		Expect(kubectl("get", "oxc", "-o", "wide")).To(ContainSubstring("OpenCX has accepted the contact"))
+	})
+
+	It("shows contacts and their organization together", func(ctx SpecContext) {
+		startOperator(ctx, startSimulator(ctx).URL)
+		declare(ctx, "jane")
+		Eventually(func() string { return kubectl("get", "opencx") }).Should(And(
+			MatchRegexp(`opencxcontact\S*/jane +jane +True +Synced`), MatchRegexp(`opencxorganization\S*/default +True +Usable`)))
 	})
 
 	It("explains a field", func() {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,46 +15,47 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"github.com/onsi/gomega/gexec"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 const ownNamespace = "opencx-system"
+
+// deployedOrganization is what an operator looks for that config deploys.
+var deployedOrganization = types.NamespacedName{Namespace: ownNamespace, Name: "default"}
 
 // deployment is the operator as config deploys it: as its ServiceAccount, with
 // what that may do and nothing else.
 type deployment struct {
 	namespace  string // of the contacts
+	allowed    v1alpha1.AllowedNamespaces
 	args       []string
 	kubeconfig string
 	scraper    string // token of somebody who may read metrics
-	simulator  *opencxtest.Server
-	url        string
+	simulator  *operatortest.Simulator
 }
 
-func deploy(namespace string, args ...string) *deployment {
+func deploy(namespace string, allowed v1alpha1.AllowedNamespaces, args ...string) *deployment {
 	GinkgoHelper()
-	d := &deployment{namespace: namespace, args: args, kubeconfig: filepath.Join(GinkgoT().TempDir(), "kubeconfig")}
-	config, err := os.ReadFile(kubeconfig)
+	d := &deployment{namespace: namespace, allowed: allowed, args: args, kubeconfig: filepath.Join(GinkgoT().TempDir(), "kubeconfig")}
+	config, err := os.ReadFile(controlPlane.Kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(os.WriteFile(d.kubeconfig, config, 0o600)).To(Succeed())
 	asOperator := strings.TrimSpace(kubectl("-n", ownNamespace, "create", "token", "opencx-controller-manager"))
 	kubectl("--kubeconfig", d.kubeconfig, "config", "set-credentials", "operator", "--token="+asOperator)
 	kubectl("--kubeconfig", d.kubeconfig, "config", "set-context", "--current", "--user=operator")
 	d.scraper = strings.TrimSpace(kubectl("-n", ownNamespace, "create", "token", "scraper"))
-	d.simulator = opencxtest.New(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true})
-	server := d.simulator.StartHTTP()
-	DeferCleanup(server.Close)
-	d.url = server.URL
+	d.simulator = operatortest.StartSimulator(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true})
+	DeferCleanup(d.simulator.Close)
 	return d
 }
 
@@ -70,34 +70,22 @@ func (d *deployment) work(ctx SpecContext) error {
 	d.simulator.ClearFaults()
 	d.simulator.ResetJournal()
 	d.simulator.InjectContact("refused", opencxtest.Answer{Status: 422, Body: `{"statusCode":422,"message":"no","error":"Unprocessable Entity"}`})
-	for _, object := range []client.Object{
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, StringData: map[string]string{"phone": "1"}},
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "names"}, Data: map[string]string{"jane": "Jane"}},
-		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Name: "refused"}, Spec: v1alpha1.OpenCXContactSpec{ContactID: "refused"}},
-		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Spec: v1alpha1.OpenCXContactSpec{
-			ContactID: "jane",
-			PhoneFrom: &v1alpha1.ValueSource{SecretKeyRef: &v1alpha1.KeySelector{Name: "jane", Key: "phone"}},
-			NameFrom:  &v1alpha1.ValueSource{ConfigMapKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "jane"}},
-		}},
-	} {
-		object.SetNamespace(d.namespace)
-		Expect(k8s.Create(ctx, object)).To(Succeed())
-		defer func() { Expect(k8s.Delete(ctx, object)).To(Succeed()) }()
-	}
+	defer d.declare(ctx)()
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	Expect(err).NotTo(HaveOccurred())
 	address := listener.Addr().String()
 	Expect(listener.Close()).To(Succeed())
-	command := exec.CommandContext(ctx, binary, append([]string{
-		"--kubeconfig=" + d.kubeconfig, "--opencx-api-url=" + d.url, "--health-probe-bind-address=0",
-		"--leader-elect", "--api-key-secret=" + ownNamespace + "/opencx-api-key", "--metrics-bind-address=" + address,
-	}, d.args...)...)
-	command.Env = append(os.Environ(), "POD_NAMESPACE="+ownNamespace)
-	operator, err := gexec.Start(command, nil, nil)
+	operator, err := operatortest.LaunchOperator(operatortest.OperatorOptions{
+		Binary: binary, Kubeconfig: d.kubeconfig, APIURL: d.simulator.URL,
+		Args:    append([]string{"--leader-elect", "--metrics-bind-address=" + address}, d.args...),
+		Env:     []string{"POD_NAMESPACE=" + ownNamespace},
+		LogFile: filepath.Join(GinkgoT().TempDir(), "operator.log"),
+	})
 	Expect(err).NotTo(HaveOccurred())
 	defer func() {
-		operator.Terminate().Wait(40 * time.Second)
+		// Without a rule it may end with a failure, but end it must.
+		Expect(errors.Is(operator.Stop(), operatortest.ErrDoesNotStop)).To(BeFalse(), operator.Log())
 		reserved := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ownNamespace, Name: "opencx-operator-budget"}}
 		Expect(client.IgnoreNotFound(k8s.Delete(ctx, reserved))).To(Succeed())
 		kubectl("-n", ownNamespace, "delete", "lease", "--all")
@@ -111,14 +99,44 @@ func (d *deployment) work(ctx SpecContext) error {
 		if err == nil {
 			return nil
 		}
-		switch forbidden := strings.Contains(string(operator.Err.Contents()), "orbidden"); {
-		case forbidden && forbiddenSince.IsZero():
+		switch log := operator.Log(); {
+		case strings.Contains(log, "orbidden") && forbiddenSince.IsZero():
 			forbiddenSince = time.Now()
-		case forbidden && time.Since(forbiddenSince) > 3*time.Second:
-			return fmt.Errorf("%w: %w\n%s", errForbidden, err, operator.Err.Contents())
+		case !forbiddenSince.IsZero() && time.Since(forbiddenSince) > 3*time.Second:
+			return fmt.Errorf("%w: %w\n%s", errForbidden, err, log)
 		case time.Now().After(deadline):
-			return fmt.Errorf("%w\n%s", err, operator.Err.Contents())
+			return fmt.Errorf("%w\n%s", err, log)
 		}
+	}
+}
+
+// declare creates an organization, whose status nobody has written yet, and its
+// contacts with their values. remove deletes all of it.
+func (d *deployment) declare(ctx SpecContext) (remove func()) {
+	GinkgoHelper()
+	Expect(controlPlane.CreateOrganization(ctx, deployedOrganization, apiKey, func(organization *v1alpha1.OpenCXOrganization) {
+		organization.Spec.APIKeySecretRef.Name = "opencx-api-key"
+		organization.Spec.AllowedNamespaces = d.allowed.DeepCopy()
+	})).To(Succeed())
+	objects := []client.Object{
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, StringData: map[string]string{"phone": "1"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "names"}, Data: map[string]string{"jane": "Jane"}},
+		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Name: "refused"}, Spec: v1alpha1.OpenCXContactSpec{ContactID: "refused"}},
+		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Spec: v1alpha1.OpenCXContactSpec{
+			ContactID: "jane",
+			PhoneFrom: &v1alpha1.ValueSource{SecretKeyRef: &v1alpha1.KeySelector{Name: "jane", Key: "phone"}},
+			NameFrom:  &v1alpha1.ValueSource{ConfigMapKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "jane"}},
+		}},
+	}
+	for _, object := range objects {
+		object.SetNamespace(d.namespace)
+		Expect(k8s.Create(ctx, object)).To(Succeed())
+	}
+	return func() {
+		for _, object := range objects {
+			Expect(k8s.Delete(ctx, object)).To(Succeed())
+		}
+		Expect(controlPlane.DeleteOrganization(ctx, deployedOrganization)).To(Succeed())
 	}
 }
 
@@ -136,6 +154,13 @@ func (d *deployment) done(ctx SpecContext, metrics string, edited *bool) error {
 	}
 	if !meta.IsStatusConditionTrue(contact.Status.Conditions, v1alpha1.ReadyCondition) {
 		return errors.New("its status was not written")
+	}
+	organization := &v1alpha1.OpenCXOrganization{}
+	if err := k8s.Get(ctx, deployedOrganization, organization); err != nil {
+		return err
+	}
+	if !meta.IsStatusConditionTrue(organization.Status.Conditions, v1alpha1.ReadyCondition) {
+		return errors.New("the organization's status was not written")
 	}
 	if !*edited {
 		*edited = true
@@ -155,7 +180,7 @@ func (d *deployment) done(ctx SpecContext, metrics string, edited *bool) error {
 		return err
 	}
 	text, err := d.scrape(ctx, "https://"+metrics+"/metrics", d.scraper)
-	if err == nil && !strings.Contains(text, `opencx_contacts{ready="True",reason="Synced"} 1`) {
+	if err == nil && !strings.Contains(text, `opencx_contacts{organization="opencx-system/default",ready="True",reason="Synced"} 1`) {
 		err = errors.New("the metrics lack the contact")
 	}
 	if _, open := d.scrape(ctx, "https://"+metrics+"/metrics", "nobody"); err == nil && open == nil {
@@ -206,11 +231,10 @@ func rulesOf(ctx SpecContext, namespace, name string) (rules []rbacv1.PolicyRule
 
 var _ = Describe("The shipped RBAC", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
-		kubectl("-n", ownNamespace, "create", "secret", "generic", "opencx-api-key", "--from-literal=apiKey="+apiKey)
 		kubectl("-n", ownNamespace, "create", "serviceaccount", "scraper")
 		kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=opencx-metrics-reader", "--serviceaccount="+ownNamespace+":scraper")
-		err := k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
-		Expect(err == nil || apierrors.IsAlreadyExists(err)).To(BeTrue())
+		shop := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"team": "shop"}}}
+		Expect(k8s.Create(ctx, shop)).To(Succeed())
 	})
 
 	checkEachRule := func(ctx SpecContext, d *deployment, roles [][2]string) {
@@ -231,17 +255,21 @@ var _ = Describe("The shipped RBAC", Ordered, func() {
 	}
 
 	It("is enough for the whole cluster, and each rule of it is needed", func(ctx SpecContext) {
-		d := deploy("shop")
+		d := deploy("shop", v1alpha1.AllowedNamespaces{
+			From:     v1alpha1.NamespacesFromSelector,
+			Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "shop"}},
+		})
 		checkEachRule(ctx, d, [][2]string{
-			{"", "opencx-manager-role"}, {ownNamespace, "opencx-manager-role"}, {ownNamespace, "opencx-leader-election-role"}, {"", "opencx-metrics-auth-role"},
+			{"", "opencx-manager-role"}, {"", "opencx-namespace-reader-role"}, {ownNamespace, "opencx-manager-role"}, {ownNamespace, "opencx-leader-election-role"}, {"", "opencx-metrics-auth-role"},
 		})
 	})
 
 	It("is enough for some namespaces without the ClusterRole, and each rule of it is needed", func(ctx SpecContext) {
-		kubectl("delete", "clusterrole", "opencx-manager-role")
+		kubectl("delete", "clusterrole", "opencx-manager-role", "opencx-namespace-reader-role")
 		kubectl("delete", "clusterrolebinding", "opencx-manager-rolebinding")
 		kubectl("apply", "--server-side", "-k", filepath.Join(root, "config", "namespaced"))
-		checkEachRule(ctx, deploy("shop", "--watch-namespaces=shop"), [][2]string{
+		d := deploy("shop", v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll}, "--watch-namespaces=shop")
+		checkEachRule(ctx, d, [][2]string{
 			{"shop", "opencx-manager-role"}, {ownNamespace, "opencx-own-namespace-role"},
 		})
 	})

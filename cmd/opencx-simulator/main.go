@@ -1,4 +1,5 @@
-// Opencx-simulator serves a simulated OpenCX API.
+// Opencx-simulator serves a simulated OpenCX API, for whoever wants to try the
+// operator, or another client, without a key: go run ./cmd/opencx-simulator --help
 package main
 
 import (

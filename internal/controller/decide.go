@@ -1,0 +1,148 @@
+package controller
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+)
+
+// step is what to do with a contact now.
+type step int
+
+const (
+	// rest: nothing is due before decision.at.
+	rest step = iota
+	// load: something seems to be due; read live what it needs, and decide again.
+	load
+	// hold: suspended.
+	hold
+	// yield: another contact owns the contactID.
+	yield
+	// block: the organization, its key or a value is missing or unusable.
+	block
+	// await: the contact owns its contactID, but another one still says that OpenCX
+	// has accepted it.
+	await
+	// send: a PATCH is due.
+	send
+)
+
+// cause is why a PATCH is due.
+type cause int
+
+const (
+	first      cause = iota // nothing of the contact was ever sent
+	edited                  // what would be sent is another than what was sent last
+	requested               // the reconcile-at annotation has a new value
+	keyChanged              // OpenCX refused the key, and it is another one now
+	retry                   // the last attempt failed
+	resync                  // the resync interval has passed
+)
+
+// class is how urgent a request is, by its cause.
+func (c cause) class() budget.Class {
+	return map[cause]budget.Class{
+		first: budget.Sync, edited: budget.Edit, requested: budget.Edit, keyChanged: budget.Sync, retry: budget.Sync, resync: budget.Resync,
+	}[c]
+}
+
+// decision is one step and its cause.
+type decision struct {
+	step  step
+	cause cause // of a PATCH that is due, now or at a later time
+	// at is when the PATCH is due: zero for never.
+	at time.Time
+	// unsent says that OpenCX has not been told what the manifest declares.
+	unsent bool
+}
+
+// decide says what to do with a contact of which f is known. It is the whole answer
+// to "why is this contact not sent": the first row that fits.
+func decide(f facts, now time.Time) decision {
+	d := decision{unsent: f.hash != f.status.AppliedHash}
+	d.cause, d.at = due(f, now)
+	held := f.contact.Spec.Suspend || f.organization.Suspended
+	switch {
+	case f.organization.Problem != nil:
+		d.step = block
+	case !f.title.Owns:
+		d.step = yield
+	case held && d.unsent && f.sourced && f.loaded == nil:
+		d.step = load // perhaps somebody has only labelled a Secret
+	case held:
+		d.step = hold
+	case d.at.IsZero() || d.at.After(now):
+		d.step = rest
+	case f.loaded == nil:
+		d.step = load
+	case f.loaded.problem != nil:
+		d.step = block
+	case f.loaded.contested:
+		d.step = await
+	default:
+		d.step = send
+	}
+	return d
+}
+
+// due says when a PATCH is due, zero for never, and why. nextAttemptTime holds back
+// all but what was not attempted yet. Nothing but what is listed here is a reason to
+// send.
+func due(f facts, now time.Time) (cause, time.Time) {
+	var (
+		status    = f.status
+		attempted = parseAttempt(status.AttemptedHash)
+		unsent    = f.hash != status.AppliedHash
+		wish      = f.wish()
+	)
+	why := retry
+	switch {
+	case unsent && status.AttemptedHash == "" && status.LastSyncTime == nil:
+		why = first
+	case unsent && attempted.hash != f.hash:
+		why = edited
+	}
+	switch {
+	case unsent && attempted.hash != f.hash:
+		return why, now
+	case wish != "" && wish != status.LastHandledReconcileAt:
+		return requested, now
+	case keyRefused(status.LastError) && f.keyVersion() != attempted.keyVersion:
+		return keyChanged, now
+	case status.NextAttemptTime != nil:
+		return retry, status.NextAttemptTime.Time
+	case unsent, status.ConsecutiveFailures > 0:
+		return why, now
+	case status.LastSyncTime == nil:
+		return resync, time.Time{} // somebody else has written the status
+	default:
+		return resync, resyncAt(f.contact.UID, status.LastSyncTime.Time, f.resyncInterval())
+	}
+}
+
+// keyRefused says that an error is about the API key, so that another key is worth
+// an attempt.
+func keyRefused(e *v1alpha1.APIError) bool {
+	return e != nil && e.StatusCode >= 401 && e.StatusCode <= 403
+}
+
+// resyncJitter is the part of the resync interval by which it is longer or
+// shorter, at the most.
+const resyncJitter = 0.1
+
+// resyncAt is when an unchanged contact is sent again, zero for never. The
+// interval differs a little from contact to contact, so that contacts that were
+// created together do not stay together.
+func resyncAt(uid types.UID, last time.Time, interval time.Duration) time.Time {
+	if interval <= 0 {
+		return time.Time{}
+	}
+	sum := sha256.Sum256([]byte(uid))
+	fraction := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32) // evenly from [0, 1)
+	return last.Add(time.Duration(float64(interval) * (1 + resyncJitter*(2*fraction-1))))
+}

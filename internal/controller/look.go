@@ -1,0 +1,182 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/ownership"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// facts are what is known of a contact when it is decided upon.
+type facts struct {
+	// contact is as it is stored, and belongs to the cache: nobody may change it.
+	// status is what it will be without an attempt: what could not be written, or was
+	// learnt from loading, is in it.
+	contact *v1alpha1.OpenCXContact
+	status  v1alpha1.OpenCXContactStatus
+	state   state // of status
+
+	organization organization.Organization
+	claim        ownership.Claim
+	title        ownership.Title
+
+	// hash is of what is wanted: by the versions of its sources that the cache
+	// knows, or, once loaded, that were read. sourced says that it has sources.
+	hash    string
+	sourced bool
+	loaded  *loaded
+	// last is what this process sent last.
+	last sent
+}
+
+// loaded is what a PATCH needs and what only a live read can tell.
+type loaded struct {
+	problem    *status.Problem // why it cannot be sent
+	payload    opencx.Contact
+	digest     opencx.Fingerprint // of a contact with sources
+	key        opencx.APIKey
+	keyVersion string
+	// contested says that the status of another contact still says that it is the one
+	// that OpenCX has accepted.
+	contested bool
+}
+
+// sent is what a process sent: worth nothing outside it. The digest, which tells
+// whether values have changed, is zero for a contact without sources.
+type sent struct {
+	hash   string
+	digest opencx.Fingerprint
+}
+
+// maxWish is how many characters of the annotation count.
+const maxWish = 256
+
+// wish is the value of the reconcile-at annotation.
+func (f *facts) wish() string {
+	wish := []rune(f.contact.Annotations[v1alpha1.ReconcileAtAnnotation])
+	return string(wish[:min(len(wish), maxWish)])
+}
+
+func (f *facts) keyVersion() string {
+	if f.loaded != nil && f.loaded.keyVersion != "" {
+		return f.loaded.keyVersion
+	}
+	return f.organization.KeyVersion
+}
+
+func (f *facts) resyncInterval() time.Duration {
+	if own := f.contact.Spec.ResyncInterval; own != nil {
+		return own.Duration
+	}
+	return f.organization.ResyncInterval
+}
+
+// look gathers what the cache and this process know of a contact, which costs no
+// request to anybody, unless the cache is older than what this process wrote. ok is
+// false when the contact is gone or going.
+func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName) (f facts, ok bool, err error) {
+	contact := &v1alpha1.OpenCXContact{}
+	err = r.cache.Get(ctx, name, contact, &client.GetOptions{UnsafeDisableDeepCopy: new(true)})
+	known := r.memory.of(contact)
+	if err == nil && known.newerThan(contact) {
+		contact = &v1alpha1.OpenCXContact{}
+		err = r.live.Get(ctx, name, contact)
+	}
+	if apierrors.IsNotFound(err) || err == nil && !contact.DeletionTimestamp.IsZero() {
+		return f, false, nil
+	} else if err != nil {
+		return f, false, fmt.Errorf("reading contact: %w", err)
+	}
+	f = facts{contact: contact, status: contact.Status, last: known.sent}
+	if known.unsaved != nil {
+		f.status = *known.unsaved
+	}
+	f.state = stateOf(&f.status)
+	if f.organization, err = r.organizations.Of(ctx, contact); err != nil {
+		return f, false, err
+	}
+	f.claim = ownership.ClaimOf(contact, f.organization.Name)
+	if f.title, err = r.owners.Judge(ctx, contact, f.claim, f.organization.Problem == nil); err != nil {
+		return f, false, err
+	}
+	versions, err := desired.CachedVersions(ctx, r.cache, name.Namespace, &contact.Spec)
+	if err != nil {
+		return f, false, err
+	}
+	f.sourced, f.hash = versions != nil, r.hash(&f, versions)
+	return f, true, nil
+}
+
+func (r *ContactReconciler) hash(f *facts, versions desired.Versions) string {
+	return desired.Hash(&f.contact.Spec, versions, desired.To{API: r.OpenCX.BaseURL(), Organization: f.organization.Name.String()})
+}
+
+// digestSeed makes digests of secret values worthless to whoever reads memory or
+// logs of another process.
+var digestSeed = rand.Text()
+
+// load reads the values of a contact, and its organization's key when that is
+// another than the one in memory.
+func (r *ContactReconciler) load(ctx context.Context, f facts) (facts, error) {
+	f.loaded = &loaded{}
+	payload, versions, err := desired.Read(ctx, r.live, f.contact.Namespace, &f.contact.Spec)
+	if problem, is := errors.AsType[*desired.ValueError](err); is {
+		f.loaded.problem = valueProblem(problem)
+		return f, nil
+	} else if err != nil {
+		return f, err
+	}
+	f.loaded.payload = payload
+	if f.sourced {
+		f.hash = r.hash(&f, versions)
+		if f.loaded.digest, err = payload.Fingerprint(digestSeed + r.hash(&f, nil)); err != nil {
+			return f, fmt.Errorf("encoding contact: %w", err)
+		}
+		if f.settle() {
+			r.memory.sent(f.contact, f.last)
+		}
+	}
+	key, err := r.organizations.Key(ctx, f.organization.Name)
+	if err != nil {
+		return f, err
+	}
+	f.loaded.key, f.loaded.keyVersion, f.loaded.problem = key.APIKey, key.Version, key.Problem
+	f.loaded.contested, err = r.owners.IsContested(ctx, f.claim, client.ObjectKeyFromObject(f.contact))
+	return f, err
+}
+
+func valueProblem(e *desired.ValueError) *status.Problem {
+	if e.Missing {
+		return &status.Problem{Reason: v1alpha1.ValueNotFoundReason, Message: e.Error(), Missing: true}
+	}
+	return &status.Problem{Reason: v1alpha1.ValueInvalidReason, Message: e.Error()}
+}
+
+// settle makes good that only the versions of sources have moved, as when somebody
+// labels a Secret: equal values are what was sent, under another hash. It says
+// whether that was so.
+func (f *facts) settle() bool {
+	if f.last.hash == "" || f.last.hash == f.hash || f.last.digest != f.loaded.digest {
+		return false
+	}
+	if f.status.AppliedHash == f.last.hash {
+		f.status.AppliedHash = f.hash
+	}
+	if attempted := parseAttempt(f.status.AttemptedHash); attempted.hash == f.last.hash {
+		f.status.AttemptedHash = attempt{f.hash, attempted.keyVersion}.String()
+	}
+	f.last.hash = f.hash
+	return true
+}

@@ -1,0 +1,49 @@
+package controller
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+)
+
+// state is what a contact's conditions say, read once. Nobody else looks at them.
+type state struct {
+	// ready is "" before the operator has looked at the contact for the first time.
+	ready   metav1.ConditionStatus
+	reason  string
+	message string
+}
+
+func stateOf(status *v1alpha1.OpenCXContactStatus) state {
+	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil {
+		return state{}
+	}
+	return state{ready: ready.Status, reason: ready.Reason, message: ready.Message}
+}
+
+func (s state) isReady() bool { return s.ready == metav1.ConditionTrue }
+
+// tellsFailure says that the conditions tell how the last attempt failed.
+func (s state) tellsFailure() bool {
+	switch s.reason {
+	case v1alpha1.RateLimitedReason, v1alpha1.ServerErrorReason, v1alpha1.UnreachableReason, v1alpha1.RejectedReason,
+		v1alpha1.ContactNotFoundReason, v1alpha1.UnauthorizedReason, v1alpha1.ForbiddenReason:
+		return true
+	}
+	return false
+}
+
+// attempt is what a PATCH carried: the hash of it, and the version of the Secret
+// with the API key. In status they stand as hash@version.
+type attempt struct{ hash, keyVersion string }
+
+func parseAttempt(s string) attempt {
+	hash, keyVersion, _ := strings.Cut(s, "@")
+	return attempt{hash, keyVersion}
+}
+
+func (a attempt) String() string { return a.hash + "@" + a.keyVersion }

@@ -1,0 +1,259 @@
+package organization
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// DefaultAPIKeyField is the key in a Secret's data that holds the API key when
+// none is named.
+const DefaultAPIKeyField = "apiKey"
+
+// keys are the API keys in memory: one of each organization, good for the version of
+// its Secret that the cache shows.
+type keys struct {
+	mu   sync.Mutex
+	held map[types.NamespacedName]*heldKey
+	turn int // counts contents, in the order in which organizations came to them
+}
+
+// heldKey is an organization's API key, as it is in one version of its Secret.
+type heldKey struct {
+	from    source
+	version string
+	key     opencx.APIKey
+	turn    int
+	problem *status.Problem // why the key cannot be used
+	// compared says that no other organization holds the same key, or that problem
+	// says that one does.
+	compared bool
+}
+
+// source is a key of a Secret.
+type source struct {
+	uid   types.UID
+	field string
+}
+
+// toContacts tells the problem to contacts, whose readers need not know which Secret
+// the organization uses.
+func toContacts(p *status.Problem, organization types.NamespacedName) *status.Problem {
+	if p == nil {
+		return nil
+	}
+	reason, message := p.Reason, "The API key of OpenCXOrganization %s cannot be used: see the status of that"
+	switch {
+	case p.Missing:
+		message = "OpenCXOrganization %s has no API key yet: see the status of that"
+	case reason == v1alpha1.DuplicateKeyReason:
+		reason = v1alpha1.APIKeyInvalidReason
+	}
+	return &status.Problem{Reason: reason, Message: fmt.Sprintf(message, organization), Missing: p.Missing}
+}
+
+// Key is an organization's API key.
+type Key struct {
+	opencx.APIKey
+	// Version is that of its Secret.
+	Version string
+	// Problem is why the key cannot be used, as contacts are told.
+	Problem *status.Problem
+}
+
+// Key returns the API key of the organization of that name. It is read when the one
+// in memory is of another version of its Secret than the cache knows.
+func (o *Organizations) Key(ctx context.Context, name types.NamespacedName) (Key, error) {
+	own, err := o.key(ctx, name)
+	return Key{own.key, own.version, toContacts(own.problem, name)}, err
+}
+
+func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (heldKey, error) {
+	o.keys.mu.Lock()
+	defer o.keys.mu.Unlock()
+	found, err := o.Get(ctx, name)
+	if err != nil {
+		return heldKey{}, err
+	}
+	if found == nil {
+		return heldKey{problem: &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Message: "The organization is gone", Missing: true}}, nil
+	}
+	own, err := o.hold(ctx, found)
+	if err == nil && !own.compared {
+		err = o.compare(ctx, found, own)
+	}
+	if err != nil {
+		return heldKey{}, err
+	}
+	return *own, nil
+}
+
+// ForgetKey forgets the key of an organization that is gone.
+func (o *Organizations) ForgetKey(name types.NamespacedName) {
+	o.keys.mu.Lock()
+	defer o.keys.mu.Unlock()
+	delete(o.keys.held, name)
+	o.keys.changed()
+}
+
+// CompareKeys has all keys compared again, because an organization has changed.
+func (o *Organizations) CompareKeys() {
+	o.keys.mu.Lock()
+	defer o.keys.mu.Unlock()
+	o.keys.changed()
+}
+
+func (k *keys) changed() {
+	for _, held := range k.held {
+		held.compared = false
+	}
+}
+
+// hold returns an organization's key, which it reads unless it is in memory.
+func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (*heldKey, error) {
+	name := client.ObjectKeyFromObject(organization)
+	secret, err := o.secretOf(ctx, organization)
+	if err != nil {
+		return nil, err
+	}
+	from := source{secret.UID, cmp.Or(organization.Spec.APIKeySecretRef.Key, DefaultAPIKeyField)}
+	before := o.keys.held[name]
+	if before != nil && before.from == from && !isNewer(secret.ResourceVersion, before.version) {
+		return before, nil
+	}
+	own, err := o.readKey(ctx, types.NamespacedName{Namespace: organization.Namespace, Name: organization.Spec.APIKeySecretRef.Name}, from)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case before != nil && before.key == own.key:
+		own.turn = before.turn
+	case before != nil || organization.Status.ObservedGeneration < 0:
+		// It came to this content while this process looked; the others have theirs
+		// from before.
+		o.keys.turn++
+		own.turn = o.keys.turn
+	}
+	o.keys.changed()
+	o.keys.held[name] = own
+	return own, nil
+}
+
+// readKey reads a key from the API server.
+func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, from source) (*heldKey, error) {
+	own := &heldKey{from: from}
+	var secret corev1.Secret
+	err := o.Live.Get(ctx, name, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q does not exist: create it with the API key under %q", name.Name, from.field)}
+		return own, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	own.from.uid, own.version = secret.UID, secret.ResourceVersion
+	value, found := secret.Data[from.field]
+	if !found {
+		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q has no key %q: add it, or name another one", name.Name, from.field)}
+		return own, nil
+	}
+	if own.key, err = opencx.NewAPIKey(string(value)); err != nil {
+		own.problem = &status.Problem{Reason: v1alpha1.APIKeyInvalidReason, Message: fmt.Sprintf("spec.apiKeySecretRef: key %q of Secret %q: %s: correct it", from.field, name.Name, err)}
+	}
+	return own, nil
+}
+
+// isNewer says whether a version of an object is newer than another one of the same.
+// An object that does not exist has the version "".
+func isNewer(version, than string) bool {
+	if version == "" || than == "" {
+		return version != than
+	}
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err != nil || order > 0
+}
+
+// compare says in own that another organization came to the same key before, if one
+// did. That one goes on; two windows for one quota would exceed it.
+func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.OpenCXOrganization, own *heldKey) error {
+	own.compared = true
+	if own.problem != nil && own.problem.Reason != v1alpha1.DuplicateKeyReason {
+		return nil
+	}
+	own.problem = nil
+	var all v1alpha1.OpenCXOrganizationList
+	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing organizations: %w", err)
+	}
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.UID == organization.UID || other.Spec.Suspend || !other.DeletionTimestamp.IsZero() {
+			continue
+		}
+		theirs, err := o.hold(ctx, other)
+		if err != nil {
+			return err
+		}
+		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
+			// Its name is nobody's business who may not see it.
+			own.problem = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
+				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
+		}
+	}
+	own.compared = true
+	return nil
+}
+
+// cameFirst says whether organization a came to a key before b. What a process did
+// not see itself it reads from status, or else from age.
+func cameFirst(a *v1alpha1.OpenCXOrganization, turnA int, b *v1alpha1.OpenCXOrganization, turnB int) bool {
+	return cmp.Or(
+		cmp.Compare(turnA, turnB),
+		duplicateLast(a, b),
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+		cmp.Compare(a.UID, b.UID),
+	) < 0
+}
+
+// duplicateLast puts an organization last whose status says that it came later.
+func duplicateLast(a, b *v1alpha1.OpenCXOrganization) int {
+	switch {
+	case SaysDuplicate(a) == SaysDuplicate(b):
+		return 0
+	case SaysDuplicate(b):
+		return -1
+	}
+	return 1
+}
+
+// SaysDuplicate says whether an organization's status says that another one had its
+// key before.
+func SaysDuplicate(organization *v1alpha1.OpenCXOrganization) bool {
+	ready := meta.FindStatusCondition(organization.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.DuplicateKeyReason
+}
+
+// secretOf returns what the cache knows of an organization's Secret: nothing but its
+// identity, and that only when it exists.
+func (o *Organizations) secretOf(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (*metav1.PartialObjectMetadata, error) {
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	name := types.NamespacedName{Namespace: organization.Namespace, Name: organization.Spec.APIKeySecretRef.Name}
+	if err := o.Cache.Get(ctx, name, metadata, shared); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading the version of Secret %s: %w", name, err)
+	}
+	return metadata, nil
+}

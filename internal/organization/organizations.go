@@ -1,0 +1,206 @@
+// Package organization knows the OpenCXOrganizations: whom they allow, what they may
+// use, and their API keys; and it reports their state.
+package organization
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// Organization is what a contact needs to know of its organization.
+type Organization struct {
+	Name types.NamespacedName
+	// Problem is that it does not exist, or is closed to the contact.
+	Problem   *status.Problem
+	Suspended bool
+	Limit     budget.Limit
+	// ResyncInterval is for contacts that set none; 0 is never.
+	ResyncInterval time.Duration
+	// KeyVersion is that of the Secret with the key, as the cache knows it; "" when
+	// there is none.
+	KeyVersion string
+}
+
+// Options are how organizations are found, and what holds for those that do not say.
+type Options struct {
+	// Cache has organizations, and the metadata of Secrets and Namespaces.
+	Cache client.Reader
+	// Live reads Secrets from the API server.
+	Live client.Reader
+	// Default is the organization of contacts that name none.
+	Default types.NamespacedName
+	// Scope is what is in the cache.
+	Scope Scope
+	// ReadsNamespaces says that the labels of namespaces may be read.
+	ReadsNamespaces bool
+	// Limit is the most that an organization may use.
+	Limit budget.Limit
+	// ResyncInterval is for organizations that set none; 0 is never.
+	ResyncInterval time.Duration
+}
+
+// Organizations knows the OpenCXOrganizations and holds their API keys. It is safe
+// for concurrent use.
+type Organizations struct {
+	Options
+	keys keys
+}
+
+// New returns Organizations that hold no key yet.
+func New(options Options) *Organizations {
+	return &Organizations{Options: options, keys: keys{held: map[types.NamespacedName]*heldKey{}}}
+}
+
+// Index is the index of contacts by the namespace/name of their organization.
+const Index = "organization"
+
+// shared reads what is only looked at from the cache without a copy.
+var shared = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
+
+// ParseName reads namespace/name, as String writes it.
+func ParseName(s string) types.NamespacedName {
+	namespace, name, _ := strings.Cut(s, "/")
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+// NameFor returns the name of the organization that a contact belongs to.
+func (o *Organizations) NameFor(contact *v1alpha1.OpenCXContact) types.NamespacedName {
+	ref := contact.Spec.OrganizationRef
+	if ref == nil {
+		return o.Default
+	}
+	return types.NamespacedName{Namespace: cmp.Or(ref.Namespace, contact.Namespace), Name: ref.Name}
+}
+
+// Get returns an organization from the cache, nil when there is none.
+func (o *Organizations) Get(ctx context.Context, name types.NamespacedName) (*v1alpha1.OpenCXOrganization, error) {
+	if !o.Scope.holds(name.Namespace, o.Default) {
+		return nil, nil
+	}
+	found := &v1alpha1.OpenCXOrganization{}
+	err := o.Cache.Get(ctx, name, found, shared)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading organization: %w", err)
+	case !found.DeletionTimestamp.IsZero():
+		return nil, nil
+	}
+	return found, nil
+}
+
+// Of returns what a contact needs to know of its organization.
+func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact) (Organization, error) {
+	name := o.NameFor(contact)
+	found, err := o.Get(ctx, name)
+	if err != nil {
+		return Organization{}, err
+	}
+	allowed := false
+	if found != nil {
+		if allowed, err = o.allows(ctx, found, contact.Namespace); err != nil {
+			return Organization{}, err
+		}
+	}
+	if !allowed {
+		message := fmt.Sprintf("OpenCXOrganization %s does not exist, or does not allow contacts of namespace %s", name, contact.Namespace)
+		if name.Namespace == contact.Namespace {
+			message = fmt.Sprintf("OpenCXOrganization %s does not exist: create it, or name another one in spec.organizationRef", name)
+		}
+		return Organization{Name: name, Problem: &status.Problem{Reason: v1alpha1.OrganizationNotFoundReason, Message: message, Missing: true}}, nil
+	}
+	secret, err := o.secretOf(ctx, found)
+	limit, _ := o.limitOf(found)
+	if err != nil {
+		return Organization{}, err
+	}
+	return Organization{
+		Name: name, Suspended: found.Spec.Suspend, KeyVersion: secret.ResourceVersion,
+		Limit: limit, ResyncInterval: o.resyncIntervalOf(found),
+	}, nil
+}
+
+// limitOf returns the limit of an organization. raises says that it declares one
+// that would allow more than the operator's, which then applies.
+func (o *Organizations) limitOf(organization *v1alpha1.OpenCXOrganization) (limit budget.Limit, raises bool) {
+	declared := organization.Spec.RateLimit
+	if declared == nil {
+		return o.Limit, false
+	}
+	limit = budget.Limit{Requests: int(declared.Requests), Window: declared.Window.Duration}
+	// As many of its windows as one of ours can touch.
+	windows := int((o.Limit.Window + limit.Window - 1) / limit.Window)
+	if limit.Requests*windows > o.Limit.Requests {
+		return o.Limit, true
+	}
+	return limit, false
+}
+
+func (o *Organizations) resyncIntervalOf(organization *v1alpha1.OpenCXOrganization) time.Duration {
+	if own := organization.Spec.ResyncInterval; own != nil {
+		return own.Duration
+	}
+	return o.ResyncInterval
+}
+
+// MayUse says whether contacts of a namespace may use the organization of that name.
+func (o *Organizations) MayUse(ctx context.Context, name types.NamespacedName, namespace string) (bool, error) {
+	found, err := o.Get(ctx, name)
+	if err != nil || found == nil {
+		return false, err
+	}
+	return o.allows(ctx, found, namespace)
+}
+
+// allows says whether contacts of a namespace may use organization.
+func (o *Organizations) allows(ctx context.Context, organization *v1alpha1.OpenCXOrganization, namespace string) (bool, error) {
+	allowed := organization.Spec.AllowedNamespaces
+	switch {
+	case namespace == organization.Namespace:
+		return true, nil
+	case allowed == nil:
+		return false, nil
+	case allowed.From != v1alpha1.NamespacesFromSelector || !o.ReadsNamespaces:
+		return allowed.From == v1alpha1.NamespacesFromAll, nil
+	}
+	selector, err := selectorOf(allowed.Selector)
+	if err != nil {
+		return false, nil //nolint:nilerr // stored before the rules of the CRD, which refuse it: it matches nothing
+	}
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := o.Cache.Get(ctx, types.NamespacedName{Name: namespace}, metadata, shared); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return selector.Matches(labels.Set(metadata.Labels)), nil
+}
+
+func selectorOf(s *v1alpha1.NamespaceSelector) (labels.Selector, error) {
+	full := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+	for key, value := range s.MatchLabels {
+		full.MatchLabels[key] = string(value)
+	}
+	for _, expression := range s.MatchExpressions {
+		requirement := metav1.LabelSelectorRequirement{Key: expression.Key, Operator: expression.Operator}
+		for _, value := range expression.Values {
+			requirement.Values = append(requirement.Values, string(value))
+		}
+		full.MatchExpressions = append(full.MatchExpressions, requirement)
+	}
+	return metav1.LabelSelectorAsSelector(full)
+}

@@ -1,0 +1,301 @@
+package organization
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// countInterval is the least time between two writes of an organization's numbers.
+const countInterval = 10 * time.Second
+
+// Reconciler reports the state of OpenCXOrganization objects.
+type Reconciler struct {
+	client        client.Client
+	recorder      events.EventRecorder
+	budget        *budget.Budget
+	organizations *Organizations
+	lease         func(left time.Duration) error
+	wakeContacts  func(ctx context.Context, organization types.NamespacedName)
+
+	mu    sync.Mutex
+	wrote map[types.NamespacedName]time.Time // the last status
+	told  map[types.NamespacedName]string    // the reason why the key cannot be used
+}
+
+// NewReconciler returns a reconciler. lease is asked before a write; an error holds
+// it back. wakeContacts has the contacts of an organization looked at that are not
+// Ready.
+func NewReconciler(c client.Client, recorder events.EventRecorder, b *budget.Budget, organizations *Organizations,
+	lease func(left time.Duration) error, wakeContacts func(context.Context, types.NamespacedName)) *Reconciler {
+	return &Reconciler{
+		client: c, recorder: recorder, budget: b, organizations: organizations, lease: lease, wakeContacts: wakeContacts,
+		wrote: map[types.NamespacedName]time.Time{}, told: map[types.NamespacedName]string{},
+	}
+}
+
+// +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxorganizations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxorganizations/status,verbs=patch
+
+// Reconcile writes what is known of an organization into its status: a change of
+// its conditions at once, numbers at most every ten seconds.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	name := request.NamespacedName
+	found, err := r.organizations.Get(ctx, name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if found == nil {
+		r.organizations.ForgetKey(name)
+		r.forget(name)
+		return ctrl.Result{}, nil
+	}
+	f, err := r.look(ctx, found)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	now := time.Now()
+	if r.states(name, f.key.problem) {
+		r.wakeContacts(ctx, name)
+	}
+	told := report(f, now)
+	early := r.writtenAt(name).Add(countInterval).Sub(now)
+	if early > 0 && sameState(told, found.Status) && !equality.Semantic.DeepEqual(told, found.Status) {
+		return ctrl.Result{RequeueAfter: early}, nil
+	}
+	if err := r.write(ctx, found, told); err != nil {
+		return ctrl.Result{}, err
+	}
+	if told.DrainsAt != nil || meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReconcilingCondition) {
+		return ctrl.Result{RequeueAfter: countInterval}, nil
+	}
+	return ctrl.Result{}, nil
+}
+
+// sameState says that two statuses differ in numbers alone.
+func sameState(a, b v1alpha1.OpenCXOrganizationStatus) bool {
+	return a.ObservedGeneration == b.ObservedGeneration && equality.Semantic.DeepEqual(a.Conditions, b.Conditions)
+}
+
+// facts are what is known of an organization.
+type facts struct {
+	organization *v1alpha1.OpenCXOrganization
+	key          heldKey
+	account      budget.State
+	limit        budget.Limit
+	raises       bool // it declares more than the operator's limit
+	blind        bool // it selects namespaces whose labels cannot be read
+	contacts     v1alpha1.ContactCounts
+	lastSync     *metav1.Time
+	// resyncs is how many requests in a window its contacts need to be sent again.
+	resyncs float64
+}
+
+func (r *Reconciler) look(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (facts, error) {
+	name := client.ObjectKeyFromObject(organization)
+	f := facts{organization: organization, account: r.budget.Look(name.String())}
+	f.limit, f.raises = r.organizations.limitOf(organization)
+	allowed := organization.Spec.AllowedNamespaces
+	f.blind = !r.organizations.ReadsNamespaces && allowed != nil && allowed.From == v1alpha1.NamespacesFromSelector
+	var err error
+	if f.key, err = r.organizations.key(ctx, name); err != nil {
+		return f, err
+	}
+	return f, r.count(ctx, &f)
+}
+
+// count counts the contacts that name the organization and are allowed to.
+func (r *Reconciler) count(ctx context.Context, f *facts) error {
+	name := client.ObjectKeyFromObject(f.organization)
+	var contacts v1alpha1.OpenCXContactList
+	if err := r.client.List(ctx, &contacts, client.MatchingFields{Index: name.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing the contacts of an organization: %w", err)
+	}
+	var total, ready, waiting, failed int32
+	may := map[string]bool{}
+	for i := range contacts.Items {
+		contact := &contacts.Items[i]
+		if _, asked := may[contact.Namespace]; !asked {
+			var err error
+			if may[contact.Namespace], err = r.organizations.allows(ctx, f.organization, contact.Namespace); err != nil {
+				return err
+			}
+		}
+		if !may[contact.Namespace] {
+			continue
+		}
+		total++
+		switch c := meta.FindStatusCondition(contact.Status.Conditions, v1alpha1.ReadyCondition); {
+		case c == nil || c.Status == metav1.ConditionUnknown:
+			waiting++
+		case c.Status == metav1.ConditionTrue:
+			ready++
+		default:
+			failed++
+		}
+		if at := contact.Status.LastSyncTime; at != nil && contact.Status.Organization == name.String() && (f.lastSync == nil || f.lastSync.Before(at)) {
+			f.lastSync = at
+		}
+		interval := r.organizations.resyncIntervalOf(f.organization)
+		if own := contact.Spec.ResyncInterval; own != nil {
+			interval = own.Duration
+		}
+		if interval > 0 && !contact.Spec.Suspend {
+			f.resyncs += float64(f.limit.Window) / float64(interval)
+		}
+	}
+	f.contacts = v1alpha1.ContactCounts{Total: &total, Ready: &ready, Waiting: &waiting, Failed: &failed}
+	return nil
+}
+
+// report says what an organization's status must say.
+func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
+	told := *f.organization.Status.DeepCopy()
+	told.ObservedGeneration = f.organization.Generation
+	told.Contacts = &f.contacts
+	if f.lastSync != nil && (told.LastSyncTime == nil || told.LastSyncTime.Before(f.lastSync)) {
+		told.LastSyncTime = f.lastSync
+	}
+	told.DrainsAt = nil
+	if at := f.account.DrainsAt; at.Sub(now) > countInterval {
+		told.DrainsAt = status.Time(at.Add(countInterval).Truncate(countInterval)) // so that it does not flicker
+	}
+	ready, reason, message, abnormal := f.state(now, told.LastSyncTime)
+	status.Mark(&told.Conditions, told.ObservedGeneration, ready, reason, message, abnormal...)
+	f.setOvercommitted(&told)
+	return told
+}
+
+// state is what Ready says, and which of Reconciling and Stalled is True with it.
+func (f *facts) state(now time.Time, lastSync *metav1.Time) (ready metav1.ConditionStatus, reason, message string, abnormal []string) {
+	reconciling, stalled := []string{v1alpha1.ReconcilingCondition}, []string{v1alpha1.StalledCondition}
+	switch p := f.key.problem; {
+	case f.organization.Spec.Suspend:
+		return metav1.ConditionUnknown, v1alpha1.SuspendedReason, "No request is made while spec.suspend is true", nil
+	case p != nil && p.Missing && now.Before(f.missingSince(now, p.Reason).Add(status.Grace)):
+		return metav1.ConditionFalse, p.Reason, p.Message, reconciling
+	case p != nil:
+		return metav1.ConditionFalse, p.Reason, p.Message, stalled
+	case f.account.Obstacle == budget.Unauthorized:
+		return metav1.ConditionFalse, v1alpha1.UnauthorizedReason,
+			"OpenCX refuses the API key; it is tried again from time to time, and at once when its Secret changes: check the key and the OpenCX subscription", stalled
+	case f.account.Obstacle == budget.Unavailable:
+		return metav1.ConditionFalse, v1alpha1.UnavailableReason,
+			"OpenCX fails whatever is asked, or does not answer; it is probed from time to time", reconciling
+	case f.account.Obstacle == budget.RateLimited:
+		return metav1.ConditionUnknown, v1alpha1.RateLimitedReason,
+			fmt.Sprintf("OpenCX answered 429; no request is made before %s", f.account.Until.UTC().Truncate(time.Second).Format(time.RFC3339)), reconciling
+	}
+	return metav1.ConditionTrue, v1alpha1.UsableReason, f.usable(lastSync), nil
+}
+
+// missingSince is from when on status has told that the key is missing.
+func (f *facts) missingSince(now time.Time, reason string) time.Time {
+	return status.Since(f.organization.Status.Conditions, reason, now)
+}
+
+// usable is what Ready says while requests can be made.
+func (f *facts) usable(lastSync *metav1.Time) string {
+	message := "OpenCX has not been asked with the API key yet"
+	if lastSync != nil {
+		message = "OpenCX has accepted requests with the API key"
+	}
+	if f.raises {
+		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies: lower it", f.limit)
+	}
+	if f.blind {
+		message += "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"
+	}
+	return message
+}
+
+func (f *facts) setOvercommitted(told *v1alpha1.OpenCXOrganizationStatus) {
+	condition := metav1.Condition{
+		Type: v1alpha1.OvercommittedCondition, Status: metav1.ConditionFalse, Reason: v1alpha1.ResyncsFitReason,
+		Message:            "To send every contact again when its resync interval has passed needs at most half of the limit",
+		ObservedGeneration: told.ObservedGeneration,
+	}
+	if f.resyncs*2 > float64(f.limit.Requests) {
+		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.TooManyResyncsReason
+		condition.Message = fmt.Sprintf("To send every contact again when its resync interval has passed needs %.0f requests in %s, of %d that there are: use longer intervals, or 0s",
+			f.resyncs, f.limit.Window, f.limit.Requests)
+	}
+	meta.SetStatusCondition(&told.Conditions, condition)
+}
+
+func (r *Reconciler) write(ctx context.Context, stored *v1alpha1.OpenCXOrganization, told v1alpha1.OpenCXOrganizationStatus) error {
+	if equality.Semantic.DeepEqual(stored.Status, told) {
+		return nil
+	}
+	if err := r.lease(0); err != nil {
+		return err
+	}
+	patch, err := status.Patch(stored.UID, told)
+	if err != nil {
+		return err
+	}
+	after := stored.DeepCopy()
+	if err := r.client.Status().Patch(ctx, after, patch); status.IsOvertaken(err) || apierrors.IsNotFound(err) {
+		return nil // it is gone, or another one has its name
+	} else if err != nil {
+		return fmt.Errorf("writing status: %w", err)
+	}
+	r.mu.Lock()
+	r.wrote[client.ObjectKeyFromObject(stored)] = time.Now()
+	r.mu.Unlock()
+	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
+	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return nil
+	}
+	log.FromContext(ctx).Info("Organization changed state", "ready", is.Status, "reason", is.Reason)
+	eventType := corev1.EventTypeNormal
+	if is.Status == metav1.ConditionFalse {
+		eventType = corev1.EventTypeWarning
+	}
+	r.recorder.Eventf(after, nil, eventType, is.Reason, "Observe", "%s", is.Message)
+	return nil
+}
+
+// states notes what keeps the key from being used, and says whether it was another
+// thing before.
+func (r *Reconciler) states(name types.NamespacedName, problem *status.Problem) (changed bool) {
+	reason := ""
+	if problem != nil {
+		reason = problem.Reason
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed = r.told[name] != reason
+	r.told[name] = reason
+	return changed
+}
+
+func (r *Reconciler) writtenAt(name types.NamespacedName) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wrote[name]
+}
+
+func (r *Reconciler) forget(name types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.wrote, name)
+	delete(r.told, name)
+}

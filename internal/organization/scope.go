@@ -1,0 +1,101 @@
+package organization
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
+)
+
+// Scope is what an instance of the operator looks after.
+type Scope struct {
+	// Namespaces are those of its contacts; empty is all.
+	Namespaces []string
+	// Contacts selects contacts by their labels; nil is all. It does not apply to
+	// organizations, nor to the Secrets and ConfigMaps that are named.
+	Contacts labels.Selector
+}
+
+// HasContacts says whether contacts of a namespace are looked after.
+func (s Scope) HasContacts(namespace string) bool {
+	return len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, namespace)
+}
+
+// holds says whether organizations of a namespace are looked at: those of
+// the namespaces of contacts, and of the namespace of the default organization.
+func (s Scope) holds(namespace string, defaultOrganization types.NamespacedName) bool {
+	return len(s.Namespaces) == 0 || namespace == defaultOrganization.Namespace || slices.Contains(s.Namespaces, namespace)
+}
+
+// CacheOptions is how the manager's cache must treat the objects that this package
+// watches: it keeps what is looked at, of what is in scope.
+func CacheOptions(scope Scope, defaultOrganization types.NamespacedName) cache.Options {
+	var contacts, organizations map[string]cache.Config
+	if len(scope.Namespaces) > 0 {
+		contacts, organizations = map[string]cache.Config{}, map[string]cache.Config{defaultOrganization.Namespace: {}}
+		for _, namespace := range scope.Namespaces {
+			contacts[namespace], organizations[namespace] = cache.Config{}, cache.Config{}
+		}
+	}
+	return cache.Options{
+		DefaultNamespaces: contacts,
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.OpenCXContact{}:      {Transform: withoutBookkeeping, Label: scope.Contacts},
+			&v1alpha1.OpenCXOrganization{}: {Transform: withoutBookkeeping, Namespaces: organizations},
+			&corev1.Secret{}:               {Transform: identityAlone(desired.SecretKind), Namespaces: organizations},
+			&corev1.ConfigMap{}:            {Transform: identityAlone(desired.ConfigMapKind)},
+			&corev1.Namespace{}:            {Transform: withLabels("Namespace")},
+		},
+	}
+}
+
+// withoutBookkeeping removes what tools note about an object, which can be more
+// than the object.
+func withoutBookkeeping(object any) (any, error) {
+	if full, ok := object.(metav1.Object); ok { // not a tombstone
+		full.SetManagedFields(nil)
+		delete(full.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
+}
+
+// identityAlone keeps of an object's metadata what tells that it has changed. The
+// rest can hold the data once more, in the annotation of kubectl apply.
+func identityAlone(kind string) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		full, ok := object.(metav1.Object)
+		if !ok {
+			return object, nil // a tombstone
+		}
+		return &metav1.PartialObjectMetadata{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kind},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace:       full.GetNamespace(),
+				Name:            full.GetName(),
+				UID:             full.GetUID(),
+				ResourceVersion: full.GetResourceVersion(),
+			},
+		}, nil
+	}
+}
+
+// withLabels is identityAlone and labels.
+func withLabels(kind string) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		kept, err := identityAlone(kind)(object)
+		if metadata, ok := kept.(*metav1.PartialObjectMetadata); ok {
+			if full, ok := object.(metav1.Object); ok {
+				metadata.Labels = full.GetLabels()
+			}
+		}
+		return kept, err
+	}
+}
