@@ -71,7 +71,7 @@ func (a *account) adopt(ask Ask, now time.Time) {
 	}
 	if a.keyVersion != ask.KeyVersion {
 		a.keyVersion = ask.KeyVersion
-		if a.gate.obstacle == Unauthorized {
+		if a.gate.obstacle == Unauthorized || a.gate.obstacle == Unavailable {
 			a.gate = gate{window: a.limit.Window}
 		}
 	}

@@ -62,7 +62,7 @@ var meanings = []meaning{
 	{0, 199, v1alpha1.UnreachableReason, soft, quickRetry, "", (*budget.Slot).NoAnswer},
 	{300, 399, v1alpha1.UnreachableReason, soft, quickRetry, redirectHint, (*budget.Slot).Failed},
 	{401, 402, v1alpha1.UnauthorizedReason, hard, forbiddenCheck, keyHint, (*budget.Slot).Unauthorized},
-	{403, 403, v1alpha1.ForbiddenReason, hard, forbiddenCheck, "; check that the API key of the organization has the scope contacts:write and may change this contact", (*budget.Slot).Unauthorized},
+	{403, 403, v1alpha1.ForbiddenReason, hard, forbiddenCheck, "; check that the API key of the organization has the scope contacts:write and may change this contact", (*budget.Slot).Failed},
 	{404, 404, v1alpha1.ContactNotFoundReason, hard, notFoundCheck, "; check that spec.contactID exists in the organization", (*budget.Slot).Answered},
 	{400, 499, v1alpha1.RejectedReason, hard, rejectedCheck, "; correct the manifest", (*budget.Slot).Answered},
 }

@@ -96,7 +96,7 @@ func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName
 // Before something else is sent than OpenCX has, it writes the doubt about that.
 func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
 	asker := budget.Asker(client.ObjectKeyFromObject(f.contact))
-	waiting := result{turn: budget.Turn{At: time.Now()}, unsentSince: r.memory.notice(f, d.unsent)}
+	waiting := result{waitsForAnother: true, unsentSince: r.memory.notice(f, d.unsent)}
 	if d.step != send {
 		r.budget.Withdraw(asker)
 		return waiting, nil
@@ -115,7 +115,7 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 		Class:        d.cause.class(),
 	})
 	if slot == nil {
-		waiting.turn = turn
+		waiting.turn, waiting.waitsForAnother = turn, false
 		return waiting, nil
 	}
 	if err := r.prepare(ctx, f); err != nil {

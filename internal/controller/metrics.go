@@ -27,7 +27,7 @@ var (
 	requestDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "opencx_api_request_duration_seconds",
 		Help:    "Time from sending a request to the OpenCX API until the header of its answer, by method.",
-		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15},
+		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 	}, []string{"method"})
 	syncLatency = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "opencx_sync_latency_seconds",

@@ -50,7 +50,7 @@ var _ = Describe("The API key of an organization", func() {
 		w.expectSynced(ctx, "jane", 1)
 		w.expectOrganization(ctx, "default", "2/2 Ready=True:Usable")
 		Expect(w.simulator.Journal()[0].Key).To(Equal(w.key))
-		Eventually(func() string { return w.organizationMessage(ctx, "default") }).Should(Equal("OpenCX has accepted requests with the API key"))
+		Eventually(func() string { return w.organizationMessage(ctx, "default") }).Should(Equal("OpenCX has accepted contacts with this version of the API key"))
 	})
 
 	It("is used from the next request on when it is rotated, and causes none", func(ctx SpecContext) {
@@ -125,7 +125,7 @@ var _ = Describe("The API key of an organization", func() {
 
 			free(ctx, w)
 			w.expectSynced(ctx, "john", 1)
-			Eventually(func() string { return w.organizationMessage(ctx, "later") }).Should(Equal("OpenCX has accepted requests with the API key"))
+			Eventually(func() string { return w.organizationMessage(ctx, "later") }).Should(Equal("OpenCX has accepted contacts with this version of the API key"))
 			w.expectNoMore(2)
 		},
 		Entry("is suspended", func(ctx context.Context, w *world) {

@@ -32,9 +32,11 @@ type result struct {
 	// answer is what came back; nil when nothing was sent.
 	answer *answer
 	sent   attempt
-	// turn is what the contact waits for, since unsentSince at the latest.
-	turn        budget.Turn
-	unsentSince time.Time
+	// turn is what the contact waits for, unless it waits for another contact. It has
+	// had something unsent since unsentSince.
+	turn            budget.Turn
+	waitsForAnother bool
+	unsentSince     time.Time
 	// silentUntil is when OpenCX takes requests again, after a 429.
 	silentUntil time.Time
 }
@@ -56,7 +58,7 @@ func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXC
 	case r.answer != nil:
 		next = b.answered(*r.answer, r.sent, r.silentUntil)
 	default:
-		next = b.waits(d.unsent, r.turn, r.unsentSince)
+		next = b.waits(d.unsent, r)
 	}
 	return b.told, next
 }
@@ -170,12 +172,12 @@ func (b *book) held(unsent bool) {
 
 // waits notes that the contact waits for its turn. It will be woken for that. It
 // says what it waits for once, and before it has waited long.
-func (b *book) waits(unsent bool, turn budget.Turn, unsentSince time.Time) (next time.Time) {
-	tellAt := unsentSince.Add(tellWait)
-	long := turn.At.Sub(b.now) > longWait || unsent && !b.now.Before(tellAt)
+func (b *book) waits(unsent bool, r result) (next time.Time) {
+	tellAt := r.unsentSince.Add(tellWait)
+	long := r.turn.At.Sub(b.now) > longWait || unsent && !b.now.Before(tellAt)
 	failed := b.state.tellsFailure() && parseAttempt(b.told.AttemptedHash).hash == b.hash
 	switch {
-	case turn.Obstacle == budget.Unauthorized && unsent:
+	case r.turn.Obstacle == budget.Unauthorized && unsent:
 		if b.state.reason != v1alpha1.UnauthorizedReason || !failed {
 			b.told.ObservedGeneration = b.contact.Generation
 			b.stalled(v1alpha1.UnauthorizedReason, "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription")
@@ -187,9 +189,11 @@ func (b *book) waits(unsent bool, turn budget.Turn, unsentSince time.Time) (next
 	case b.state.reason == v1alpha1.WaitingReason && b.state.message != beingSent,
 		failed && b.state.reason != v1alpha1.UnauthorizedReason:
 		// It says so already; and a failure that is about to be retried says more.
+	case long && r.waitsForAnother:
+		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason, "The change waits until nothing else of this contactID is under way or claims to be accepted")
 	case long:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason,
-			fmt.Sprintf("The change waits for its turn in the request budget, at about %s", turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
+			fmt.Sprintf("The change waits for its turn in the request budget, at about %s", r.turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
 	default:
 		return tellAt
 	}
@@ -218,9 +222,7 @@ func (b *book) blocked() (next time.Time) {
 	if p == nil {
 		p = b.loaded.problem
 	}
-	s := &b.told
-	s.ObservedGeneration = b.contact.Generation
-	s.NextAttemptTime, s.LastError = nil, nil
+	b.told.ObservedGeneration = b.contact.Generation
 	if until := status.Since(b.facts.status.Conditions, p.Reason, b.now).Add(status.Grace); p.Missing && b.now.Before(until) {
 		b.reconciling(metav1.ConditionFalse, p.Reason, p.Message)
 		return until

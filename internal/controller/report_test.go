@@ -173,7 +173,7 @@ func TestReportWithoutAnAttempt(t *testing.T) {
 		"a value is missing, a moment ago":                      {[]change{wasEdited, valueIsMissing}, "Ready=False Reconciling=True ValueNotFound", "no value"},
 		"a value is missing, for 119 seconds":                   {[]change{wasEdited, valueIsMissing, wasMissingFor(119 * time.Second)}, "Ready=False Reconciling=True ValueNotFound", "no value"},
 		"a value is missing, for two minutes":                   {[]change{wasEdited, valueIsMissing, wasMissingFor(2 * time.Minute)}, "Ready=False Stalled=True ValueNotFound", "no value"},
-		"a value is missing, after a failure with a backoff":    {[]change{failed(500), retryDue, valueIsMissing}, `Ready=False Reconciling=True ValueNotFound applied="" failures=1`, "no value"},
+		"a value is missing, after a failure with a backoff":    {[]change{failed(500), retryDue, valueIsMissing}, `Ready=False Reconciling=True ValueNotFound applied="" failures=1 next=0s error=500`, "no value"},
 		"what was missing is there again, and nothing was sent": {[]change{wasMissingFor(time.Minute)}, "Ready=True Synced", acceptedMessage},
 	} {
 		t.Run(name, func(t *testing.T) {

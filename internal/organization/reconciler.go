@@ -103,6 +103,7 @@ type facts struct {
 	blind        bool // it selects namespaces whose labels cannot be read
 	contacts     v1alpha1.ContactCounts
 	lastSync     *metav1.Time
+	proven       bool // OpenCX has accepted a request with this version of the key
 	// resyncs is how many requests in a window its contacts need to be sent again.
 	resyncs float64
 }
@@ -152,6 +153,9 @@ func (r *Reconciler) count(ctx context.Context, f *facts) error {
 		if at := contact.Status.LastSyncTime; at != nil && contact.Status.Organization == name.String() && (f.lastSync == nil || f.lastSync.Before(at)) {
 			f.lastSync = at
 		}
+		if applied := contact.Status.AppliedHash; applied != "" && contact.Status.AttemptedHash == applied+"@"+f.key.version {
+			f.proven = true
+		}
 		interval := r.organizations.resyncIntervalOf(f.organization)
 		if own := contact.Spec.ResyncInterval; own != nil {
 			interval = own.Duration
@@ -176,14 +180,14 @@ func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
 	if at := f.account.DrainsAt; at.Sub(now) > countInterval {
 		told.DrainsAt = status.Time(at.Add(countInterval).Truncate(countInterval)) // so that it does not flicker
 	}
-	ready, reason, message, abnormal := f.state(now, told.LastSyncTime)
+	ready, reason, message, abnormal := f.state(now)
 	status.Mark(&told.Conditions, told.ObservedGeneration, ready, reason, message, abnormal...)
 	f.setOvercommitted(&told)
 	return told
 }
 
 // state is what Ready says, and which of Reconciling and Stalled is True with it.
-func (f *facts) state(now time.Time, lastSync *metav1.Time) (ready metav1.ConditionStatus, reason, message string, abnormal []string) {
+func (f *facts) state(now time.Time) (ready metav1.ConditionStatus, reason, message string, abnormal []string) {
 	reconciling, stalled := []string{v1alpha1.ReconcilingCondition}, []string{v1alpha1.StalledCondition}
 	switch p := f.key.problem; {
 	case f.organization.Spec.Suspend:
@@ -202,7 +206,7 @@ func (f *facts) state(now time.Time, lastSync *metav1.Time) (ready metav1.Condit
 		return metav1.ConditionUnknown, v1alpha1.RateLimitedReason,
 			fmt.Sprintf("OpenCX answered 429; no request is made before %s", f.account.Until.UTC().Truncate(time.Second).Format(time.RFC3339)), reconciling
 	}
-	return metav1.ConditionTrue, v1alpha1.UsableReason, f.usable(lastSync), nil
+	return metav1.ConditionTrue, v1alpha1.UsableReason, f.usable(), nil
 }
 
 // missingSince is from when on status has told that the key is missing.
@@ -211,10 +215,10 @@ func (f *facts) missingSince(now time.Time, reason string) time.Time {
 }
 
 // usable is what Ready says while requests can be made.
-func (f *facts) usable(lastSync *metav1.Time) string {
-	message := "OpenCX has not been asked with the API key yet"
-	if lastSync != nil {
-		message = "OpenCX has accepted requests with the API key"
+func (f *facts) usable() string {
+	message := "OpenCX has accepted no contact with this version of the API key yet"
+	if f.proven {
+		message = "OpenCX has accepted contacts with this version of the API key"
 	}
 	if f.raises {
 		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies: lower it", f.limit)

@@ -56,7 +56,7 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 	}
 	const (
 		refused   = "OpenCX refuses the API key; it is tried again from time to time, and at once when its Secret changes: check the key and the OpenCX subscription"
-		unasked   = "OpenCX has not been asked with the API key yet"
+		unasked   = "OpenCX has accepted no contact with this version of the API key yet"
 		suspended = "No request is made while spec.suspend is true"
 	)
 	for name, tt := range map[string]struct {
@@ -64,9 +64,9 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 		want, message string
 	}{
 		"never asked": {known(), "Ready=True:Usable ", unasked},
-		"accepted":    {known(func(f *facts) { f.lastSync = &metav1.Time{Time: now} }), "Ready=True:Usable ", "OpenCX has accepted requests with the API key"},
-		"accepted once, by a contact that is gone": {known(func(f *facts) { f.organization.Status.LastSyncTime = &metav1.Time{Time: now} }),
-			"Ready=True:Usable ", "OpenCX has accepted requests with the API key"},
+		"accepted":    {known(func(f *facts) { f.proven = true }), "Ready=True:Usable ", "OpenCX has accepted contacts with this version of the API key"},
+		"accepted once, with another key or by a contact that is gone": {known(func(f *facts) { f.organization.Status.LastSyncTime = &metav1.Time{Time: now} }),
+			"Ready=True:Usable ", unasked},
 		"it raises the limit": {known(func(f *facts) { f.raises = true }), "Ready=True:Usable ",
 			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: lower it"},
 		"it selects labels that cannot be read": {known(func(f *facts) { f.blind = true }), "Ready=True:Usable ",
