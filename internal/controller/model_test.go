@@ -104,7 +104,7 @@ func (s modelState) facts() facts {
 	}
 	f.organization.KeyVersion = fmt.Sprint(s.key)
 	f.organization.ResyncInterval = time.Hour
-	m := s.modelWorld.status
+	m := s.status
 	f.status = v1alpha1.OpenCXContactStatus{
 		AppliedHash: m.applied, AttemptedHash: m.attempted, ObservedGeneration: m.observed,
 		ConsecutiveFailures: m.failures, LastHandledReconcileAt: m.handled,
@@ -171,7 +171,7 @@ func (s modelState) store(told v1alpha1.OpenCXContactStatus) modelState {
 	if told.LastError != nil {
 		m.code = told.LastError.StatusCode
 	}
-	s.modelWorld.status = m
+	s.status = m
 	return s
 }
 
@@ -307,12 +307,12 @@ func (s modelState) happens(visit func(string, modelState)) {
 		event(fmt.Sprintf("Secret %c", value), secrets, func(n *modelState) { n.secret, n.version = value, n.version+1 })
 	}
 	event("Secret deleted", secrets, func(n *modelState) { n.secret, n.version = 0, n.version+1 })
-	if s.modelWorld.status.synced && !s.resyncDue {
+	if s.status.synced && !s.resyncDue {
 		event("the resync interval passes", func(e *modelEvents) *int { return &e.resyncs }, func(n *modelState) { n.resyncDue = true })
 	}
-	if s.modelWorld.status.next == 1 {
+	if s.status.next == 1 {
 		n := s
-		n.modelWorld.status.next = 2
+		n.status.next = 2
 		visit("the backoff passes", n)
 	}
 }
@@ -328,7 +328,7 @@ func (s modelState) fault() string {
 		return ""
 	}
 	_, payload := s.wanted()
-	m := s.modelWorld.status
+	m := s.status
 	isReady := m.ready == string(metav1.ConditionTrue)
 	missing := s.secret == 0 && !s.optional
 	switch {
