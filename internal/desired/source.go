@@ -52,6 +52,9 @@ func sourcesOf(spec *v1alpha1.OpenCXContactSpec) []source {
 	var all []source
 	for i := range fields {
 		from := fields[i].from(spec)
+		if len(from) == 0 {
+			continue // the usual case, and this is called often
+		}
 		for _, key := range slices.Sorted(maps.Keys(from)) {
 			switch value := from[key]; {
 			case value.SecretKeyRef != nil:
