@@ -78,7 +78,8 @@ func (d *deployment) work(ctx SpecContext) error {
 	Expect(listener.Close()).To(Succeed())
 	operator, err := operatortest.LaunchOperator(operatortest.OperatorOptions{
 		Binary: binary, Kubeconfig: d.kubeconfig, APIURL: d.simulator.URL,
-		Args:    append([]string{"--leader-elect", "--metrics-bind-address=" + address}, d.args...),
+		Args: append([]string{"--leader-elect", "--opencx-rate-limit=10/1s", // so that requests are reserved one by one
+			"--metrics-bind-address=" + address}, d.args...),
 		Env:     []string{"POD_NAMESPACE=" + ownNamespace},
 		LogFile: filepath.Join(GinkgoT().TempDir(), "operator.log"),
 	})
@@ -89,7 +90,9 @@ func (d *deployment) work(ctx SpecContext) error {
 		reserved := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ownNamespace, Name: "opencx-operator-budget"}}
 		Expect(client.IgnoreNotFound(k8s.Delete(ctx, reserved))).To(Succeed())
 		kubectl("-n", ownNamespace, "delete", "lease", "--all")
-		Expect(k8s.DeleteAllOf(ctx, &eventsv1.Event{}, client.InNamespace(d.namespace))).To(Succeed())
+		for _, namespace := range []string{d.namespace, ownNamespace} {
+			Expect(k8s.DeleteAllOf(ctx, &eventsv1.Event{}, client.InNamespace(namespace))).To(Succeed())
+		}
 	}()
 
 	edited := false
@@ -169,12 +172,14 @@ func (d *deployment) done(ctx SpecContext, metrics string, edited *bool) error {
 	if !accepted(`{"contact":{"phone":"2","name":"Jane"}}`) {
 		return errors.New("a changed value was not sent")
 	}
-	var events eventsv1.EventList
-	if err := k8s.List(ctx, &events, client.InNamespace(d.namespace)); err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(events.Items, func(event eventsv1.Event) bool { return event.Reason == "Rejected" }) {
-		return errors.New("there is no event of the failure")
+	for namespace, reason := range map[string]string{d.namespace: "Rejected", ownNamespace: "Usable"} {
+		var events eventsv1.EventList
+		if err := k8s.List(ctx, &events, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(events.Items, func(event eventsv1.Event) bool { return event.Reason == reason }) {
+			return fmt.Errorf("there is no event %s in namespace %s", reason, namespace)
+		}
 	}
 	if err := k8s.Get(ctx, client.ObjectKey{Namespace: ownNamespace, Name: "opencx-operator-budget"}, &corev1.ConfigMap{}); err != nil {
 		return err
