@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of cloud providers in a kubeconfig
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -75,20 +76,9 @@ func run(ctx context.Context, opts options) error {
 		}
 		lock, lease = fresh, fresh.check
 	}
-	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                              scheme,
-		Cache:                               organization.CacheOptions(opts.scope, opts.defaultOrganization),
-		Metrics:                             metricsOptions(opts),
-		HealthProbeBindAddress:              opts.probeAddress,
-		PprofBindAddress:                    opts.pprofAddress,
-		LeaderElection:                      opts.leaderElect,
-		LeaderElectionResourceLockInterface: lock,
-		LeaseDuration:                       new(leaseDuration),
-		RenewDeadline:                       new(renewDeadline),
-		LeaderElectionReleaseOnCancel:       true, // the process ends when the manager has
-	})
+	mgr, err := newManager(restConfig, opts, lock)
 	if err != nil {
-		return fmt.Errorf("creating the manager: %w", err)
+		return err
 	}
 	collector, err := controller.Setup(mgr, controller.Options{
 		OpenCX:                  opencx.NewClient(opts.apiURL, "opencx-operator/"+version, controller.ObserveCall),
@@ -106,9 +96,6 @@ func run(ctx context.Context, opts options) error {
 	if err := metrics.Registry.Register(collector); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
-		return fmt.Errorf("adding health checks: %w", err)
-	}
 	ctrl.Log.WithName("setup").Info("Starting", "version", version, "apiURL", opts.apiURL.String(), "rateLimit", opts.rateLimit.String())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
@@ -125,6 +112,30 @@ func run(ctx context.Context, opts options) error {
 		// cannot be filled, at the full speed of a core.
 		return nil
 	}
+}
+
+// newManager returns a manager whose cache is as controller.Setup needs it. lock is nil
+// without an election.
+func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interface) (ctrl.Manager, error) {
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                              scheme,
+		Cache:                               organization.CacheOptions(opts.scope, opts.defaultOrganization),
+		Metrics:                             metricsOptions(opts),
+		HealthProbeBindAddress:              opts.probeAddress,
+		PprofBindAddress:                    opts.pprofAddress,
+		LeaderElection:                      opts.leaderElect,
+		LeaderElectionResourceLockInterface: lock,
+		LeaseDuration:                       new(leaseDuration),
+		RenewDeadline:                       new(renewDeadline),
+		LeaderElectionReleaseOnCancel:       true, // the process ends when the manager has
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating the manager: %w", err)
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
+		return nil, fmt.Errorf("adding health checks: %w", err)
+	}
+	return mgr, nil
 }
 
 func metricsOptions(opts options) metricsserver.Options {

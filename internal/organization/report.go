@@ -1,0 +1,103 @@
+package organization
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// facts are what is known of an organization.
+type facts struct {
+	organization *v1alpha1.OpenCXOrganization
+	key          heldKey
+	account      budget.State
+	limit        budget.Limit
+	raises       bool // it declares more than the operator's limit
+	blind        bool // it selects namespaces whose labels cannot be read
+	contacts     v1alpha1.ContactCounts
+	lastSync     *metav1.Time
+	proven       bool // OpenCX has accepted a request with this version of the key
+	// resyncs is how many requests in a window its contacts need to be sent again.
+	resyncs float64
+}
+
+// report says what an organization's status must say.
+func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
+	told := *f.organization.Status.DeepCopy()
+	told.ObservedGeneration = f.organization.Generation
+	told.Contacts = &f.contacts
+	if f.lastSync != nil && (told.LastSyncTime == nil || told.LastSyncTime.Before(f.lastSync)) {
+		told.LastSyncTime = f.lastSync
+	}
+	told.DrainsAt = nil
+	if at := f.account.DrainsAt; at.Sub(now) > countInterval {
+		told.DrainsAt = status.Time(at.Add(countInterval).Truncate(countInterval)) // so that it does not flicker
+	}
+	ready, reason, message, abnormal := f.state(now)
+	status.Mark(&told.Conditions, told.ObservedGeneration, ready, reason, message, abnormal...)
+	f.setOvercommitted(&told)
+	return told
+}
+
+// state is what Ready says, and which of Reconciling and Stalled is True with it.
+func (f *facts) state(now time.Time) (ready metav1.ConditionStatus, reason, message string, abnormal []string) {
+	reconciling, stalled := []string{v1alpha1.ReconcilingCondition}, []string{v1alpha1.StalledCondition}
+	switch p := f.key.problem; {
+	case f.organization.Spec.Suspend:
+		return metav1.ConditionUnknown, v1alpha1.SuspendedReason, "No request is made while spec.suspend is true", nil
+	case p != nil && p.Missing && now.Before(f.missingSince(now, p.Reason).Add(status.Grace)):
+		return metav1.ConditionFalse, p.Reason, p.Message, reconciling
+	case p != nil:
+		return metav1.ConditionFalse, p.Reason, p.Message, stalled
+	case f.account.Obstacle == budget.Unauthorized:
+		return metav1.ConditionFalse, v1alpha1.UnauthorizedReason,
+			"OpenCX refuses the API key; it is tried again from time to time, and at once when its Secret changes: check the key and the OpenCX subscription", stalled
+	case f.account.Obstacle == budget.Unavailable:
+		return metav1.ConditionFalse, v1alpha1.UnavailableReason,
+			"OpenCX fails whatever is asked, or does not answer; it is probed from time to time", reconciling
+	case f.account.Obstacle == budget.RateLimited:
+		return metav1.ConditionUnknown, v1alpha1.RateLimitedReason,
+			fmt.Sprintf("OpenCX answered 429; no request is made before %s", f.account.Until.UTC().Truncate(time.Second).Format(time.RFC3339)), reconciling
+	}
+	return metav1.ConditionTrue, v1alpha1.UsableReason, f.usable(), nil
+}
+
+// missingSince is from when on status has told that the key is missing.
+func (f *facts) missingSince(now time.Time, reason string) time.Time {
+	return status.Since(f.organization.Status.Conditions, reason, now)
+}
+
+// usable is what Ready says while requests can be made.
+func (f *facts) usable() string {
+	message := "OpenCX has accepted no contact with this version of the API key yet"
+	if f.proven {
+		message = "OpenCX has accepted contacts with this version of the API key"
+	}
+	if f.raises {
+		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies: lower it", f.limit)
+	}
+	if f.blind {
+		message += "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"
+	}
+	return message
+}
+
+func (f *facts) setOvercommitted(told *v1alpha1.OpenCXOrganizationStatus) {
+	condition := metav1.Condition{
+		Type: v1alpha1.OvercommittedCondition, Status: metav1.ConditionFalse, Reason: v1alpha1.ResyncsFitReason,
+		Message:            "To send every contact again when its resync interval has passed needs at most half of the limit",
+		ObservedGeneration: told.ObservedGeneration,
+	}
+	if f.resyncs*2 > float64(f.limit.Requests) {
+		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.TooManyResyncsReason
+		condition.Message = fmt.Sprintf("To send every contact again when its resync interval has passed needs %.0f requests in %s, of %d that there are: use longer intervals, or 0s",
+			f.resyncs, f.limit.Window, f.limit.Requests)
+	}
+	meta.SetStatusCondition(&told.Conditions, condition)
+}
