@@ -100,19 +100,19 @@ docker-buildx: ## Build the image IMG for PLATFORMS and push it.
 	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) -t $(IMG) --push .
 
 .PHONY: install
-install: ## Install the CRD into the cluster of the current kubeconfig.
+install: ## Install the CRDs into the cluster of the current kubeconfig.
 	$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: ## Remove the CRD, and with it every OpenCXContact object. OpenCX keeps its records.
+uninstall: ## Remove the CRDs, and with them every OpenCXContact and OpenCXOrganization. OpenCX keeps its records.
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
-deploy: ## Install CRD and operator with the image IMG into the cluster of the current kubeconfig.
+deploy: ## Install CRDs and operator with the image IMG into the cluster of the current kubeconfig.
 	$(KUBECTL) kustomize config/default | sed 's|image: opencx-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove operator and CRD, and with it every OpenCXContact object. OpenCX keeps its records.
+undeploy: ## Remove operator and CRDs, and with them every OpenCXContact and OpenCXOrganization. OpenCX keeps its records.
 	$(KUBECTL) delete --ignore-not-found -k config/default
 
 ##@ Help

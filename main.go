@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -149,12 +150,12 @@ func metricsOptions(opts options) metricsserver.Options {
 // ownNamespace is the operator's own namespace, where the lease and the budget's
 // reservations are kept, and the default organization is looked for.
 func ownNamespace() string {
-	const file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-	if namespace, err := os.ReadFile(file); err == nil {
-		return string(namespace)
-	}
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		return namespace
+	}
+	const file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	if namespace, err := os.ReadFile(file); err == nil {
+		return strings.TrimSpace(string(namespace))
 	}
 	return "default"
 }

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// maxSilence bounds how long a single 429 can silence a key, whatever it
+	// maxSilence bounds how long a single 429 can silence an organization, whatever it
 	// asks for: after that, one probe an hour costs nothing and finds out.
 	maxSilence = time.Hour
 	// maxShut bounds, in windows, how long the breaker stays open between probes.
@@ -17,12 +17,12 @@ const (
 	suspicious = 3
 )
 
-// Obstacle says why nobody may send with a key.
+// Obstacle says why nobody may send for an organization.
 type Obstacle int
 
 // The obstacles.
 const (
-	// None: the key is in use.
+	// None: requests are sent.
 	None Obstacle = iota
 	// RateLimited: OpenCX answered 429.
 	RateLimited
@@ -62,15 +62,11 @@ func (g *gate) admits(now time.Time) int {
 }
 
 // succeeded notes that OpenCX dealt with a request that was sent at taken. One
-// that was already under way when the gate was shut proves nothing. It says
-// whether the gate had been shut.
-func (g *gate) succeeded(taken time.Time) bool {
-	wasShut := g.obstacle != None
-	if wasShut && !taken.After(g.shutAt) {
-		return false
+// that was already under way when the gate was shut proves nothing.
+func (g *gate) succeeded(taken time.Time) {
+	if g.obstacle == None || taken.After(g.shutAt) {
+		*g = gate{window: g.window, proven: true, until: g.until}
 	}
-	*g = gate{window: g.window, proven: true, until: g.until}
-	return wasShut
 }
 
 // limited notes a 429 for a request that was sent at taken, and shuts the gate:

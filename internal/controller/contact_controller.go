@@ -27,7 +27,7 @@ import (
 )
 
 // statusTimeout bounds one status write. Two of them and opencx.CallTimeout stay
-// under the 30 s that Kubernetes gives a Pod to stop.
+// under the 30 s that controller-runtime gives workers to end.
 const statusTimeout = 9 * time.Second
 
 // ContactReconciler reconciles OpenCXContact objects.
@@ -63,14 +63,17 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		}
 		d = decide(f, time.Now())
 	}
+	if debug := log.FromContext(ctx).V(1); debug.Enabled() {
+		debug.Info("Decided", "step", d.step.String(), "cause", d.cause.String(), "due", d.at, "unsent", d.unsent)
+	}
 	result, err := r.act(ctx, &f, d)
 	if err != nil {
-		return ctrl.Result{}, err
+		return again(err)
 	}
 	contests := d.step == yield && f.contact.Status.AppliedHash != ""
 	told, next := report(f, d, result, time.Now())
 	if err := r.write(ctx, &f, told); err != nil {
-		return ctrl.Result{}, err
+		return again(err)
 	}
 	if contests {
 		r.owners.WakeOwner(f.claim)
@@ -79,6 +82,15 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
+}
+
+// again has a contact looked at again after err. That it was overtaken is no error:
+// a moment later, the cache knows of it.
+func again(err error) (ctrl.Result, error) {
+	if errors.Is(err, errOvertaken) {
+		return ctrl.Result{RequeueAfter: time.Second}, nil
+	}
+	return ctrl.Result{}, err
 }
 
 // leave gives up a contact's turn, which goes to the next one: for now, when it
@@ -198,7 +210,7 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 		return nil
 	case apierrors.IsNotFound(err), status.IsOvertaken(err):
 		// It is another contact by now, or another process has attempted it: what
-		// this one knows is worth nothing. A change of either has it looked at again.
+		// this one knows is worth nothing.
 		r.memory.forget(client.ObjectKeyFromObject(stored))
 		return errOvertaken
 	}

@@ -32,6 +32,11 @@ const (
 	send
 )
 
+// String is the name of a step, for logs.
+func (s step) String() string {
+	return [...]string{"rest", "load", "hold", "yield", "block", "await", "send"}[s]
+}
+
 // cause is why a PATCH is due.
 type cause int
 
@@ -43,6 +48,11 @@ const (
 	retry                   // the last attempt failed
 	resync                  // the resync interval has passed
 )
+
+// String is the name of a cause, for logs.
+func (c cause) String() string {
+	return [...]string{"first", "edited", "requested", "keyChanged", "retry", "resync"}[c]
+}
 
 // class is how urgent a request is, by its cause.
 func (c cause) class() budget.Class {
@@ -62,7 +72,7 @@ type decision struct {
 }
 
 // decide says what to do with a contact of which f is known. It is the whole answer
-// to "why is this contact not sent": the first row that fits.
+// to "why is this contact not sent", up to the budget: the first row that fits.
 func decide(f facts, now time.Time) decision {
 	d := decision{unsent: f.hash != f.status.AppliedHash}
 	d.cause, d.at = due(f, now)
@@ -98,7 +108,6 @@ func due(f facts, now time.Time) (cause, time.Time) {
 		status    = f.status
 		attempted = parseAttempt(status.AttemptedHash)
 		unsent    = f.hash != status.AppliedHash
-		wish      = f.wish()
 	)
 	why := retry
 	switch {
@@ -110,7 +119,7 @@ func due(f facts, now time.Time) (cause, time.Time) {
 	switch {
 	case unsent && attempted.hash != f.hash:
 		return why, now
-	case wish != "" && wish != status.LastHandledReconcileAt:
+	case f.wished():
 		return requested, now
 	case keyRefused(status.LastError) && f.keyVersion() != attempted.keyVersion:
 		return keyChanged, now

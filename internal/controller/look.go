@@ -69,6 +69,12 @@ func (f *facts) wish() string {
 	return string(wish[:min(len(wish), maxWish)])
 }
 
+// wished says that the value was not attempted yet.
+func (f *facts) wished() bool {
+	wish := f.wish()
+	return wish != "" && wish != f.status.LastHandledReconcileAt
+}
+
 func (f *facts) keyVersion() string {
 	if f.loaded != nil && f.loaded.keyVersion != "" {
 		return f.loaded.keyVersion
@@ -89,8 +95,11 @@ func (f *facts) resyncInterval() time.Duration {
 func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName) (f facts, ok bool, err error) {
 	contact := &v1alpha1.OpenCXContact{}
 	err = r.cache.Get(ctx, name, contact, &client.GetOptions{UnsafeDisableDeepCopy: new(true)})
-	known := r.memory.of(contact)
-	if err == nil && known.newerThan(contact) {
+	var known remembered
+	if err == nil {
+		known = r.memory.of(contact)
+	}
+	if known.newerThan(contact) {
 		contact = &v1alpha1.OpenCXContact{}
 		err = r.live.Get(ctx, name, contact)
 	}
@@ -141,6 +150,8 @@ func (r *ContactReconciler) load(ctx context.Context, f facts) (facts, error) {
 	f.loaded.payload = payload
 	if f.sourced {
 		f.hash = r.hash(&f, versions)
+		// The hash without versions tells what else is sent, and where: with the values it
+		// tells all.
 		if f.loaded.digest, err = payload.Fingerprint(digestSeed + r.hash(&f, nil)); err != nil {
 			return f, fmt.Errorf("encoding contact: %w", err)
 		}

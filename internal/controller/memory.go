@@ -14,7 +14,9 @@ import (
 // memory is what this process knows of contacts. Some of it is ahead of the
 // cache: which version its last status write made, and a status that could not
 // be written. Without it, a cache that lags behind would show a contact as unsent
-// that was sent a moment ago, and every such look would cost a request.
+// that was sent a moment ago, and every such look would cost a request. (A client of
+// controller-runtime that reads its own writes does not know of a write that failed,
+// nor of one that brought back metadata alone.)
 type memory struct {
 	mu       sync.Mutex
 	contacts map[types.NamespacedName]remembered
@@ -87,8 +89,8 @@ func (m *memory) sent(contact *v1alpha1.OpenCXContact, s sent) {
 // this one, and, which it returns, any.
 func (m *memory) notice(f *facts, unsent bool) (unsentSince time.Time) {
 	change, now := "", time.Now()
-	if wish := f.wish(); unsent || wish != f.status.LastHandledReconcileAt {
-		change = f.hash + wish
+	if unsent || f.wished() {
+		change = f.hash + f.wish()
 	}
 	m.update(f.contact, func(r *remembered) {
 		switch {
@@ -97,7 +99,10 @@ func (m *memory) notice(f *facts, unsent bool) (unsentSince time.Time) {
 		case r.unsentSince.IsZero():
 			r.unsentSince = now
 		}
-		if change != "" && r.change != change {
+		switch {
+		case change == "": // taken back, or never there
+			r.change, r.noticedAt = "", time.Time{}
+		case r.change != change:
 			r.change, r.noticedAt = change, now
 		}
 		unsentSince = r.unsentSince

@@ -62,11 +62,11 @@ func (r *reservations) save(ctx context.Context, reserved map[string]budget.Rese
 		if err == nil {
 			return nil, nil
 		}
-		if !overtaken(err) {
-			log.FromContext(ctx).Error(err, "Cannot reserve requests, so nothing is sent", "configMap", r.name)
-			return nil, err
+		if overtaken(err) {
+			err = r.read(ctx)
 		}
-		if err := r.read(ctx); err != nil {
+		if err != nil {
+			log.FromContext(ctx).Error(err, "Cannot reserve requests, so nothing is sent", "configMap", r.name)
 			return nil, err
 		}
 		if r.stored.Data[writerField] != r.writer {

@@ -93,7 +93,9 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	}
 	begin := source.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		reserved, err := kept.load(ctx) // once this process leads, before the first look
-		shared.Restore(reserved)
+		if err == nil {
+			shared.Restore(reserved)
+		}
 		return err
 	})
 	if err := w.contacts(mgr, readsNamespaces).WatchesRawSource(begin).WithOptions(controller.Options{
@@ -110,7 +112,8 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	return collector{cache: mgr.GetClient(), budget: shared, organizations: known, leads: mgr.Elected()}, nil
 }
 
-// queue is the queue of a controller, made before it, so that others may add to it.
+// queue is the queue of a controller, made before it, so that others may add to it:
+// what they call must not block, as a channel of events could.
 type queue struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
 }

@@ -1,8 +1,6 @@
 package opencx
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -15,19 +13,6 @@ type Secret struct{ value string }
 
 // NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return Secret{value} }
-
-// Fingerprint tells secrets apart by their content. It is a digest under a random
-// seed, so it is worth little to anybody who does not know the secret.
-type Fingerprint [sha256.Size]byte
-
-// Fingerprint returns the same value for the same content and seed.
-func (s Secret) Fingerprint(seed string) Fingerprint { return fingerprint(seed, []byte(s.value)) }
-
-func fingerprint(seed string, content []byte) Fingerprint {
-	mac := hmac.New(sha256.New, []byte(seed))
-	mac.Write(content)
-	return Fingerprint(mac.Sum(nil))
-}
 
 const masked = "***"
 

@@ -189,11 +189,11 @@ func isNewer(version, than string) bool {
 // compare says in own that another organization came to the same key before, if one
 // did. That one goes on; two windows for one quota would exceed it.
 func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.OpenCXOrganization, own *heldKey) error {
-	own.compared = true
 	if own.problem != nil && own.problem.Reason != v1alpha1.DuplicateKeyReason {
+		own.compared = true
 		return nil
 	}
-	own.problem = nil
+	var duplicate *status.Problem
 	var all v1alpha1.OpenCXOrganizationList
 	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing organizations: %w", err)
@@ -209,11 +209,12 @@ func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.Open
 		}
 		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
 			// Its name is nobody's business who may not see it.
-			own.problem = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
+			duplicate = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
 				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
 		}
 	}
-	own.compared = true
+	// Not before all are read: what is compared is not looked at again.
+	own.problem, own.compared = duplicate, true
 	return nil
 }
 

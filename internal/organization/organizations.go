@@ -139,7 +139,7 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 // that would allow more than the operator's, which then applies.
 func (o *Organizations) limitOf(organization *v1alpha1.OpenCXOrganization) (limit budget.Limit, raises bool) {
 	declared := organization.Spec.RateLimit
-	if declared == nil {
+	if declared == nil || declared.Window.Duration <= 0 { // which the CRD refuses
 		return o.Limit, false
 	}
 	limit = budget.Limit{Requests: int(declared.Requests), Window: declared.Window.Duration}

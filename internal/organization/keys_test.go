@@ -1,0 +1,103 @@
+package organization
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// keyed is a cache and an API server with organizations, each of which has a Secret of
+// its own name.
+type keyed struct {
+	keys  map[string]string // by organization
+	order []string          // the older first
+	reads map[string]int    // live, of Secrets
+	fails map[string]error
+}
+
+// Get implements client.Reader.
+func (k *keyed) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	key, found := k.keys[name.Name]
+	if !found {
+		return apierrors.NewNotFound(schema.GroupResource{}, name.Name)
+	}
+	switch into := into.(type) {
+	case *v1alpha1.OpenCXOrganization:
+		*into = *k.organization(name.Name)
+	case *metav1.PartialObjectMetadata:
+		into.SetUID(types.UID(name.Name))
+		into.SetResourceVersion("7")
+	case *corev1.Secret:
+		k.reads[name.Name]++
+		if err := k.fails[name.Name]; err != nil {
+			return err
+		}
+		into.UID, into.ResourceVersion = types.UID(name.Name), "7"
+		into.Data = map[string][]byte{"apiKey": []byte(key)}
+	}
+	return nil
+}
+
+// List implements client.Reader.
+func (k *keyed) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	for _, name := range k.order {
+		into.(*v1alpha1.OpenCXOrganizationList).Items = append(into.(*v1alpha1.OpenCXOrganizationList).Items, *k.organization(name))
+	}
+	return nil
+}
+
+func (k *keyed) organization(name string) *v1alpha1.OpenCXOrganization {
+	o := &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: name, UID: types.UID(name)}}
+	o.Spec.APIKeySecretRef.Name = name
+	for i, other := range k.order {
+		if other == name {
+			o.CreationTimestamp = metav1.Unix(int64(i), 0)
+		}
+	}
+	return o
+}
+
+func TestAKeyThatCouldNotBeComparedIsNotTakenForTheOnlyOne(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"older": "ocx_a", "younger": "ocx_a"}, order: []string{"older", "younger"}, reads: map[string]int{}, fails: map[string]error{}}
+	o := New(Options{Cache: cluster, Live: cluster})
+	younger := types.NamespacedName{Namespace: "crm", Name: "younger"}
+	cluster.fails["older"] = errors.New("the API server is away")
+	for range 2 {
+		if _, err := o.Key(t.Context(), younger); err == nil {
+			t.Error("the key is given out, though it is not known whose it is")
+		}
+	}
+	delete(cluster.fails, "older")
+	for range 2 {
+		key, err := o.Key(t.Context(), younger)
+		if err != nil || key.Problem == nil || key.Problem.Reason != v1alpha1.APIKeyInvalidReason {
+			t.Errorf("problem %+v, error %v; want APIKeyInvalid", key.Problem, err)
+		}
+	}
+	if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "older"}); err != nil || key.Problem != (*status.Problem)(nil) {
+		t.Errorf("the older organization: problem %+v, error %v", key.Problem, err)
+	}
+}
+
+func TestAKeyIsReadOnceForEachVersionOfItsSecret(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"acme": "ocx_a"}, order: []string{"acme"}, reads: map[string]int{}, fails: map[string]error{}}
+	o := New(Options{Cache: cluster, Live: cluster})
+	for range 3 {
+		if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "acme"}); err != nil || key.Version != "7" {
+			t.Errorf("version %q, error %v", key.Version, err)
+		}
+	}
+	if cluster.reads["acme"] != 1 {
+		t.Errorf("%d reads, want one", cluster.reads["acme"])
+	}
+}
