@@ -16,6 +16,8 @@ type Answer struct {
 	Delay time.Duration
 	// Break is how the answer goes wrong on its way; "" is not at all.
 	Break Break
+	// Applied carries the request out all the same: only its answer is another one.
+	Applied bool
 }
 
 // Break is a way in which an answer does not arrive as it should.

@@ -246,9 +246,19 @@ func (s *Server) decide(request *Request, r *http.Request, refused time.Duration
 	id, isContact := strings.CutPrefix(r.URL.EscapedPath(), s.options.BasePath+"/contacts/")
 	id, isID := unescape(id)
 	isContact = isContact && isID
-	if answer, ok := s.faults.next(id); ok {
-		return answer
+	injected, isFault := s.faults.next(id)
+	if isFault && !injected.Applied {
+		return injected
 	}
+	answer := s.carryOut(request, r, id, isContact, readErr)
+	if isFault {
+		return injected
+	}
+	return answer
+}
+
+// carryOut does what the API itself would do.
+func (s *Server) carryOut(request *Request, r *http.Request, id string, isContact bool, readErr error) Answer {
 	switch {
 	case request.Key == "" || len(s.keys) > 0 && !s.keys[request.Key]:
 		return errorDTO(http.StatusUnauthorized, "Unauthorized")

@@ -294,6 +294,16 @@ func TestInjectedAnswers(t *testing.T) {
 	if status, _ := send(sent{}); status != 200 {
 		t.Errorf("after ClearContact: %d", status)
 	}
+	if c, _ := s.Contact("jane"); c.Patches != 1 {
+		t.Errorf("%d updates were carried out, want the one that was answered 200", c.Patches)
+	}
+	s.InjectNext(1, Answer{Status: 503, Applied: true})
+	if status, _ := send(sent{}); status != 503 {
+		t.Errorf("an update that is carried out is answered %d, want 503", status)
+	}
+	if c, _ := s.Contact("jane"); c.Patches != 2 {
+		t.Errorf("%d updates were carried out, want two", c.Patches)
+	}
 	s.InjectNext(5, Answer{Status: 503})
 	s.ClearFaults()
 	if status, _ := send(sent{}); status != 200 {
