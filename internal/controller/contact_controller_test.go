@@ -527,22 +527,10 @@ var _ = Describe("Suspended", func() {
 // repetition, every observedGeneration that the world's contacts ever showed.
 func (w *world) watchObservedGenerations(ctx context.Context) func() []int64 {
 	GinkgoHelper()
-	watcher, err := client.NewWithWatch(controlPlane.Config, client.Options{Scheme: controlPlane.Scheme})
-	Expect(err).NotTo(HaveOccurred())
-	watch, err := watcher.Watch(ctx, &v1alpha1.OpenCXContactList{}, client.InNamespace(w.namespace))
-	Expect(err).NotTo(HaveOccurred())
-	seen := make(chan []int64)
-	go func() {
-		var generations []int64
-		for event := range watch.ResultChan() {
-			if contact, ok := event.Object.(*v1alpha1.OpenCXContact); ok { // not when the watch is cut off
-				generations = append(generations, contact.Status.ObservedGeneration)
-			}
-		}
-		seen <- slices.Compact(generations)
-	}()
+	var seen []int64
+	stop := w.follow(ctx, func(contact *v1alpha1.OpenCXContact) { seen = append(seen, contact.Status.ObservedGeneration) })
 	return func() []int64 {
-		watch.Stop()
-		return <-seen
+		stop()
+		return slices.Compact(seen)
 	}
 }
