@@ -337,7 +337,8 @@ type OpenCXContactStatus struct {
 
 	// organization is the namespace/name of the OpenCXOrganization in which the
 	// contact was last accepted. Whoever was accepted owns the contactID there.
-	// Absent before the first accepted PATCH.
+	// Absent before the first accepted PATCH, and from when on the contact belongs to
+	// another organization until that accepts it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=320

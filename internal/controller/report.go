@@ -45,6 +45,7 @@ type result struct {
 // being asked, zero for never. It writes nothing.
 func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXContactStatus, next time.Time) {
 	b := book{facts: f, told: *f.status.DeepCopy(), now: now}
+	b.leaves()
 	switch {
 	case d.step == block:
 		next = b.blocked()
@@ -82,6 +83,15 @@ type book struct {
 	facts
 	told v1alpha1.OpenCXContactStatus
 	now  time.Time
+}
+
+// leaves notes that the contact belongs to another organization than the one that
+// accepted it. Its contactID there may pass to somebody else from now on: when it
+// comes back it is none that was accepted, and nobody knows what OpenCX has.
+func (b *book) leaves() {
+	if accepted := b.told.Organization; accepted != "" && accepted != b.organization.Name.String() {
+		b.told.Organization, b.told.AppliedHash = "", ""
+	}
 }
 
 // answered notes what came back for a PATCH.

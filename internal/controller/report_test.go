@@ -140,6 +140,7 @@ func TestReportOfAWait(t *testing.T) {
 
 func TestReportWithoutAnAttempt(t *testing.T) {
 	older := func(f *facts) { f.status.ObservedGeneration = 6 }
+	acceptedElsewhere := func(f *facts) { f.status.Organization = "crm/other" }
 	wasHeld := func(f *facts) {
 		status.Mark(&f.status.Conditions, 6, metav1.ConditionUnknown, v1alpha1.SuspendedReason, "held")
 	}
@@ -170,6 +171,8 @@ func TestReportWithoutAnAttempt(t *testing.T) {
 		"another owner":                                         {[]change{ownedByAnother}, `Ready=False Stalled=True Duplicate applied="" attempted="" organization=""`, duplicate},
 		"another owner, after a failure":                        {[]change{ownedByAnother, failed(500), retryLater}, `Ready=False Stalled=True Duplicate applied="" attempted="" organization=""`, duplicate},
 		"no organization":                                       {[]change{orgIsMissing}, "Ready=False Reconciling=True OrganizationNotFound", "no organization"},
+		"no organization, and it was accepted in another one":   {[]change{orgIsMissing, acceptedElsewhere}, `Ready=False Reconciling=True OrganizationNotFound applied="" organization=""`, "no organization"},
+		"suspended, and it was accepted in another one":         {[]change{isSuspended, wasEdited, acceptedElsewhere}, `Ready=Unknown Suspended applied="" organization=""`, "The contact has a change that is not sent while spec.suspend is true"},
 		"a value is missing, a moment ago":                      {[]change{wasEdited, valueIsMissing}, "Ready=False Reconciling=True ValueNotFound", "no value"},
 		"a value is missing, for 119 seconds":                   {[]change{wasEdited, valueIsMissing, wasMissingFor(119 * time.Second)}, "Ready=False Reconciling=True ValueNotFound", "no value"},
 		"a value is missing, for two minutes":                   {[]change{wasEdited, valueIsMissing, wasMissingFor(2 * time.Minute)}, "Ready=False Stalled=True ValueNotFound", "no value"},
