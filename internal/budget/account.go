@@ -59,13 +59,13 @@ func newAccount(name string, limit Limit, reserves bool) *account {
 }
 
 // adopt takes over what an ask says of the organization. After a change of the
-// limit all used slots count as just used, because when they would be free again
-// was reckoned with another window. Another key is innocent until it is refused.
+// limit all used slots count as just used, for the longer of both windows, because
+// when they would be free again was reckoned with another one. Another key is innocent until it is refused.
 func (a *account) adopt(ask Ask, now time.Time) {
 	if a.limit != ask.Limit {
 		a.prune(now)
 		used := usedSlots{}
-		used.add(now.Add(ask.Limit.Window), a.used.count)
+		used.add(now.Add(max(a.limit.Window, ask.Limit.Window)), a.used.count)
 		a.limit, a.used, a.share = ask.Limit, used, share{requests: ask.Limit.Requests}
 		a.gate.window = ask.Limit.Window
 	}

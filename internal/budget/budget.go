@@ -119,7 +119,7 @@ func (b *Budget) Take(ask Ask) (*Slot, Turn) {
 		acct.claim(ask.Asker)
 		delete(b.places, ask.Asker)
 		b.reserve()
-		return &Slot{budget: b, account: acct, asker: ask.Asker, taken: now}, Turn{}
+		return &Slot{budget: b, account: acct, asker: ask.Asker, taken: now, keyVersion: ask.KeyVersion}, Turn{}
 	}
 	return nil, Turn{At: acct.turnAt(acct.queue.ahead(ask.Asker), now), Obstacle: acct.gate.obstacle}
 }
@@ -228,7 +228,13 @@ type Slot struct {
 	account *account
 	asker   Asker
 	taken   time.Time
+	// keyVersion is of the key that the request carries.
+	keyVersion string
 }
+
+// Sent reports that the request is sent now. What was done before with the slot in
+// hand took time, in which no request was under way.
+func (s *Slot) Sent() { s.taken = time.Now() }
 
 // Answered reports that OpenCX dealt with the request: it accepted it, or found
 // fault with the request itself.
@@ -245,7 +251,9 @@ func (s *Slot) Answered() {
 func (s *Slot) Unauthorized() {
 	s.end(func(acct *account, now time.Time) {
 		acct.used.add(now.Add(acct.limit.Window), 1)
-		s.met(Unauthorized, now)
+		if s.keyVersion == acct.keyVersion { // otherwise it says nothing of the key that is used now
+			s.met(Unauthorized, now)
+		}
 	})
 }
 

@@ -418,3 +418,41 @@ func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
 	}
 	b.Withdraw(Asker{"shop", "waits"})
 }
+
+func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
+	run(t, "late refusals of a former key say nothing of the new one", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		var late []*Slot
+		for _, name := range []string{"a", "b", "c"} {
+			late = append(late, take(t, b, ask(orgA, name)))
+		}
+		rotated := ask(orgA, "d")
+		rotated.KeyVersion = "2"
+		late[0].Answered()
+		take(t, b, rotated).Answered()
+		late[1].Unauthorized()
+		late[2].Unauthorized()
+		for range 3 {
+			take(t, b, rotated).Answered()
+		}
+	})
+	run(t, "a request that was sent late may arrive late", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		slot := take(t, b, ask(orgA, "lost"))
+		time.Sleep(9 * time.Second)
+		slot.Sent()
+		slot.NoAnswer()
+		spend(t, b, orgA, 2)
+		time.Sleep(time.Minute)
+		take(t, b, ask(orgA, "a")).Answered()
+		take(t, b, ask(orgA, "b")).Answered()
+		if got := mustWait(t, b, ask(orgA, "c")); got != callTimeout {
+			t.Errorf("turn in %s, want %s", got, callTimeout)
+		}
+	})
+	run(t, "a shorter window does not free what was used in the longer one", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		spend(t, b, orgA, 80)
+		askLimit = Limit{Requests: 10, Window: 6 * time.Second}
+		if got := mustWait(t, b, ask(orgA, "a")); got < 59*time.Second {
+			t.Errorf("turn in %s, want a minute", got)
+		}
+	})
+}

@@ -109,7 +109,7 @@ func (b *Budget) inherit(acct *account, now time.Time) {
 	delete(b.before, acct.name)
 	if before.window != acct.limit.Window {
 		before.used.prune(now)
-		acct.used.add(now.Add(acct.limit.Window), before.used.count)
+		acct.used.add(now.Add(max(before.window, acct.limit.Window)), before.used.count)
 	} else {
 		acct.used.addAll(&before.used)
 	}

@@ -73,6 +73,9 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	contests := d.step == yield && f.contact.Status.AppliedHash != ""
 	told, next := report(f, d, result, time.Now())
 	if err := r.write(ctx, &f, told); err != nil {
+		if result.answer != nil && errors.Is(err, errOvertaken) {
+			r.memory.doubt(f.contact)
+		}
 		return again(err)
 	}
 	if contests {
@@ -157,6 +160,7 @@ func (r *ContactReconciler) prepare(ctx context.Context, f *facts) error {
 // because then nobody would know what OpenCX has.
 func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight *ownership.Flight, f *facts) (result, error) {
 	began := time.Now()
+	slot.Sent()
 	err := r.OpenCX.UpdateContact(context.WithoutCancel(ctx), f.loaded.key, f.contact.Spec.ContactID, f.loaded.payload)
 	a, ok := answerOf(err)
 	if !ok {

@@ -112,6 +112,9 @@ func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName)
 	if known.unsaved != nil {
 		f.status = *known.unsaved
 	}
+	if known.doubtful {
+		f.status.AppliedHash = ""
+	}
 	f.state = stateOf(&f.status)
 	if f.organization, err = r.organizations.Of(ctx, contact); err != nil {
 		return f, false, err

@@ -26,6 +26,9 @@ type remembered struct {
 	uid             types.UID
 	resourceVersion string
 	unsaved         *v1alpha1.OpenCXContactStatus
+	// doubtful says that something was sent which no status tells of, because another
+	// process had written one meanwhile.
+	doubtful bool
 
 	sent sent
 
@@ -76,9 +79,13 @@ func (m *memory) wrote(contact *v1alpha1.OpenCXContact, resourceVersion string, 
 	m.update(contact, func(r *remembered) {
 		r.unsaved = unsaved
 		if resourceVersion != "" {
-			r.resourceVersion = resourceVersion
+			r.resourceVersion, r.doubtful = resourceVersion, false
 		}
 	})
+}
+
+func (m *memory) doubt(contact *v1alpha1.OpenCXContact) {
+	m.update(contact, func(r *remembered) { r.doubtful = true })
 }
 
 func (m *memory) sent(contact *v1alpha1.OpenCXContact, s sent) {

@@ -18,6 +18,10 @@ const (
 	tellWait = longWait - time.Second
 )
 
+// awaitCheck is how often an owner looks whether the other contact has yielded. It is
+// woken for that, but the cache may know it later.
+const awaitCheck = time.Second
+
 const (
 	acceptedMessage = "OpenCX has accepted the contact"
 	// What OpenCX has is what is declared; a request repeats it.
@@ -61,6 +65,9 @@ func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXC
 	default:
 		next = b.waits(d.unsent, r)
 	}
+	if d.step == await {
+		next = now.Add(awaitCheck)
+	}
 	return b.told, next
 }
 
@@ -68,8 +75,7 @@ func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXC
 // accepted last: from then on nobody knows what OpenCX has. needed is false when
 // the stored status says so already.
 func doubt(f facts) (told v1alpha1.OpenCXContactStatus, needed bool) {
-	stored := f.contact.Status.AppliedHash
-	if stored == "" || stored == f.hash || f.status.AppliedHash == f.hash {
+	if f.contact.Status.AppliedHash == "" || f.status.AppliedHash == f.hash {
 		return f.status, false
 	}
 	b := book{facts: f, told: *f.status.DeepCopy()}
@@ -86,9 +92,13 @@ type book struct {
 }
 
 // leaves notes that the contact belongs to another organization than the one that
-// accepted it. Its contactID there may pass to somebody else from now on: when it
-// comes back it is none that was accepted, and nobody knows what OpenCX has.
+// accepted it, or to none. Its contactID may pass to somebody else from now on, so
+// nobody knows what OpenCX has when it comes back; and having been accepted elsewhere
+// is no claim.
 func (b *book) leaves() {
+	if b.organization.Problem != nil {
+		b.told.AppliedHash = ""
+	}
 	if accepted := b.told.Organization; accepted != "" && accepted != b.organization.Name.String() {
 		b.told.Organization, b.told.AppliedHash = "", ""
 	}

@@ -170,7 +170,7 @@ func TestReportWithoutAnAttempt(t *testing.T) {
 		"suspended with a missing value":                        {[]change{isSuspended, wasEdited, valueIsMissing}, "Ready=Unknown Suspended", "The contact has a change that is not sent while spec.suspend is true"},
 		"another owner":                                         {[]change{ownedByAnother}, `Ready=False Stalled=True Duplicate applied="" attempted="" organization=""`, duplicate},
 		"another owner, after a failure":                        {[]change{ownedByAnother, failed(500), retryLater}, `Ready=False Stalled=True Duplicate applied="" attempted="" organization=""`, duplicate},
-		"no organization":                                       {[]change{orgIsMissing}, "Ready=False Reconciling=True OrganizationNotFound", "no organization"},
+		"no organization":                                       {[]change{orgIsMissing}, `Ready=False Reconciling=True OrganizationNotFound applied=""`, "no organization"},
 		"no organization, and it was accepted in another one":   {[]change{orgIsMissing, acceptedElsewhere}, `Ready=False Reconciling=True OrganizationNotFound applied="" organization=""`, "no organization"},
 		"suspended, and it was accepted in another one":         {[]change{isSuspended, wasEdited, acceptedElsewhere}, `Ready=Unknown Suspended applied="" organization=""`, "The contact has a change that is not sent while spec.suspend is true"},
 		"a value is missing, a moment ago":                      {[]change{wasEdited, valueIsMissing}, "Ready=False Reconciling=True ValueNotFound", "no value"},

@@ -130,16 +130,14 @@ func namesOf(contacts []v1alpha1.OpenCXContact, which func(*v1alpha1.OpenCXConta
 
 func anyContact(*v1alpha1.OpenCXContact) bool { return true }
 
-func isNotReady(contact *v1alpha1.OpenCXContact) bool { return !stateOf(&contact.Status).isReady() }
-
 func (w watches) contactsOfOrganization(ctx context.Context, object client.Object) []reconcile.Request {
 	return requests(namesOf(w.contactsBy(ctx, organization.Index, client.ObjectKeyFromObject(object).String()), anyContact))
 }
 
-// wakeContacts has the contacts of an organization looked at that have something to
-// do with its key: a synced one has no use for it.
+// wakeContacts has the contacts of an organization looked at. A synced one has no use
+// for the key, but what the cache says of that may be old.
 func (w watches) wakeContacts(ctx context.Context, name types.NamespacedName) {
-	for _, contact := range namesOf(w.contactsBy(ctx, organization.Index, name.String()), isNotReady) {
+	for _, contact := range namesOf(w.contactsBy(ctx, organization.Index, name.String()), anyContact) {
 		w.wake(contact)
 	}
 }
@@ -149,13 +147,13 @@ func (w watches) usersOfConfigMap(ctx context.Context, object client.Object) []r
 	return requests(namesOf(w.contactsBy(ctx, sourceIndex, key), anyContact))
 }
 
-// usersOfSecret returns the contacts that take values from a Secret, and those that
-// wait for the key of their organization which is in it.
+// usersOfSecret returns the contacts that take values from a Secret, and those of the
+// organizations whose key is in it.
 func (w watches) usersOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
 	key := sourceKey(object.GetNamespace(), desired.Object{Kind: desired.SecretKind, Name: object.GetName()})
 	names := namesOf(w.contactsBy(ctx, sourceIndex, key), anyContact)
 	for _, name := range w.allOrganizations(ctx, holdsKeyOf(object)) {
-		names = append(names, namesOf(w.contactsBy(ctx, organization.Index, name.String()), isNotReady)...)
+		names = append(names, namesOf(w.contactsBy(ctx, organization.Index, name.String()), anyContact)...)
 	}
 	return requests(names)
 }

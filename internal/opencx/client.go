@@ -148,6 +148,9 @@ func (c *Client) newUpdateRequest(ctx context.Context, key APIKey, id string, co
 		return nil, fmt.Errorf("building request: %w", err)
 	}
 	request.URL = address
+	// Without it the transport cannot repeat a request by itself, as it does for HTTP/2
+	// when a connection goes away: one slot of the budget is one request on the wire.
+	request.GetBody = nil
 	request.Header.Set("Authorization", "Bearer "+key.value)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")

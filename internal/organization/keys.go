@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
@@ -22,6 +24,9 @@ import (
 // DefaultAPIKeyField is the key in a Secret's data that holds the API key when
 // none is named.
 const DefaultAPIKeyField = "apiKey"
+
+// readTimeout bounds the reading of one Secret, which others wait for.
+const readTimeout = 5 * time.Second
 
 // keys are the API keys in memory: one of each organization, good for the version of
 // its Secret that the cache shows.
@@ -105,8 +110,10 @@ func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (hel
 func (o *Organizations) ForgetKey(name types.NamespacedName) {
 	o.keys.mu.Lock()
 	defer o.keys.mu.Unlock()
-	delete(o.keys.held, name)
-	o.keys.changed()
+	if _, held := o.keys.held[name]; held { // not one that tenants invent
+		delete(o.keys.held, name)
+		o.keys.changed()
+	}
 }
 
 // CompareKeys has all keys compared again, because an organization has changed.
@@ -154,6 +161,8 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 
 // readKey reads a key from the API server.
 func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, from source) (*heldKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	own := &heldKey{from: from}
 	var secret corev1.Secret
 	err := o.Live.Get(ctx, name, &secret)
@@ -194,6 +203,7 @@ func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.Open
 		return nil
 	}
 	var duplicate *status.Problem
+	unread := false
 	var all v1alpha1.OpenCXOrganizationList
 	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing organizations: %w", err)
@@ -205,7 +215,10 @@ func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.Open
 		}
 		theirs, err := o.hold(ctx, other)
 		if err != nil {
-			return err
+			// One organization's Secret stops nobody else; it is compared at the next look.
+			log.FromContext(ctx).Error(err, "Comparing an API key with that of another organization", "organization", client.ObjectKeyFromObject(other))
+			unread = true
+			continue
 		}
 		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
 			// Its name is nobody's business who may not see it.
@@ -213,8 +226,7 @@ func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.Open
 				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
 		}
 	}
-	// Not before all are read: what is compared is not looked at again.
-	own.problem, own.compared = duplicate, true
+	own.problem, own.compared = duplicate, !unread
 	return nil
 }
 

@@ -72,9 +72,9 @@ func TestAKeyThatCouldNotBeComparedIsNotTakenForTheOnlyOne(t *testing.T) {
 	o := New(Options{Cache: cluster, Live: cluster})
 	younger := types.NamespacedName{Namespace: "crm", Name: "younger"}
 	cluster.fails["older"] = errors.New("the API server is away")
-	for range 2 {
-		if _, err := o.Key(t.Context(), younger); err == nil {
-			t.Error("the key is given out, though it is not known whose it is")
+	for range 2 { // and stops nobody else
+		if key, err := o.Key(t.Context(), younger); err != nil || key.Problem != nil {
+			t.Errorf("problem %+v, error %v", key.Problem, err)
 		}
 	}
 	delete(cluster.fails, "older")

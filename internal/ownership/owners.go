@@ -134,7 +134,7 @@ func (o *Owners) Judge(ctx context.Context, contact *v1alpha1.OpenCXContact, c C
 	current, found := o.byClaim[c]
 	if !found || current.name != name || current.rank.compare(own) < 0 {
 		var err error
-		if current, found, err = o.current(ctx, c); err != nil {
+		if current, found, err = o.current(ctx, c, name); err != nil {
 			return Title{}, err
 		}
 	}
@@ -160,10 +160,11 @@ func (o *Owners) set(c Claim, to owner) {
 }
 
 // current returns the owner of c, which is another one when the last has gone or
-// lost its rank.
-func (o *Owners) current(ctx context.Context, c Claim) (owner, bool, error) {
-	known, found := o.byClaim[c]
-	if found {
+// lost its rank. That one is woken, unless it is the one that is asking; where none was
+// known, each is looked at anyway.
+func (o *Owners) current(ctx context.Context, c Claim, asking types.NamespacedName) (owner, bool, error) {
+	known, lost := o.byClaim[c]
+	if lost {
 		contact := &v1alpha1.OpenCXContact{}
 		err := o.cache.Get(ctx, known.name, contact, shared)
 		switch {
@@ -182,10 +183,19 @@ func (o *Owners) current(ctx context.Context, c Claim) (owner, bool, error) {
 		}
 	}
 	best, found, err := o.best(ctx, c)
-	if found {
-		o.byClaim[c], o.claims[best.name] = best, c
+	if err != nil || !found {
+		return owner{}, false, err
 	}
-	return best, found, err
+	if before, owned := o.claims[best.name]; owned && before != c {
+		if err := o.release(ctx, before); err != nil { // it has moved, and was not looked at yet
+			return owner{}, false, err
+		}
+	}
+	o.byClaim[c], o.claims[best.name] = best, c
+	if lost && best.name != asking {
+		o.wake(best.name)
+	}
+	return best, true, nil
 }
 
 // vacate notes that the owner of c went.

@@ -419,3 +419,14 @@ func TestACacheThatCannotBeReadMakesNobodyTheOwner(t *testing.T) {
 	c.expect(t, "shop/owner", Title{Owns: true})
 	c.expect(t, "shop/sibling", Title{})
 }
+
+func TestWhoeverFollowsAnOwnerThatLostItsRankIsWoken(t *testing.T) {
+	older, younger := claimant("shop", "older", 0), claimant("shop", "younger", 1)
+	c := newCluster(older, younger)
+	c.expect(t, "shop/older", Title{Owns: true})
+	c.expect(t, "shop/younger", Title{})
+	older.Spec.Suspend = true
+	c.expect(t, "shop/older", Title{})
+	c.expectWoken(t, "shop/younger")
+	c.expect(t, "shop/younger", Title{Owns: true})
+}
