@@ -168,7 +168,8 @@ var _ = Describe("An organization", func() {
 		elsewhere := *w // the same world, seen from another namespace
 		elsewhere.namespace = other
 		closed := func(name string) string {
-			return fmt.Sprintf("OpenCXOrganization %s/%s does not exist, or does not allow contacts of namespace %s", w.namespace, name, other)
+			return fmt.Sprintf("OpenCXOrganization %s/%s does not exist, or does not allow contacts of namespace %s: ask who keeps namespace %s to create it, or to allow %s in its spec.allowedNamespaces",
+				w.namespace, name, other, w.namespace, other)
 		}
 		const notFound = "1/1 Ready=False:OrganizationNotFound Reconciling=True:OrganizationNotFound"
 		w.editOrganization(ctx, "default", `{"spec":{"allowedNamespaces":null}}`)

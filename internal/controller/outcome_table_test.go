@@ -271,7 +271,7 @@ var _ = Describe("Status without an attempt", func() {
 	It("tells a missing organization, and after two minutes that somebody has to act", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
 		w.declare(ctx, "jane", `{"organizationRef":{"name":"acme"}}`)
-		message := fmt.Sprintf(`OpenCXOrganization %s/acme does not exist: create it, or name another one in spec.organizationRef`, w.namespace)
+		message := fmt.Sprintf(`OpenCXOrganization %s/acme does not exist: create it, or name another one in spec.organizationRef, with its namespace if that is not %s`, w.namespace, w.namespace)
 		w.expectTold(ctx, "jane", told{"1/1 Ready=False:OrganizationNotFound Reconciling=True:OrganizationNotFound", message, nil, backoff{},
 			[]string{"Warning OrganizationNotFound " + message}, status.InProgressStatus})
 		w.age(ctx, "jane", 3*time.Minute)

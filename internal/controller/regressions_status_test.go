@@ -30,11 +30,11 @@ var _ = Describe("An outage of OpenCX during which the operator starts and peopl
 		func(ctx SpecContext, down opencxtest.Answer) {
 			const each = 30
 			w := newWorld(ctx, budget.Limit{Requests: 100, Window: 2 * time.Second})
-			var synced, new, want []string
+			var synced, fresh, want []string
 			for i := range each {
-				synced, new = append(synced, fmt.Sprintf("synced-%02d", i)), append(new, fmt.Sprintf("new-%02d", i))
+				synced, fresh = append(synced, fmt.Sprintf("synced-%02d", i)), append(fresh, fmt.Sprintf("new-%02d", i))
 				w.declare(ctx, synced[i], `{"name":"1"}`)
-				want = append(want, synced[i]+` {"contact":{"name":"1"}}`, synced[i]+` {"contact":{"name":"2"}}`, new[i]+` {"contact":{"name":"2"}}`)
+				want = append(want, synced[i]+` {"contact":{"name":"1"}}`, synced[i]+` {"contact":{"name":"2"}}`, fresh[i]+` {"contact":{"name":"2"}}`)
 			}
 			for _, name := range synced {
 				w.expectSynced(ctx, name, 1)
@@ -43,13 +43,13 @@ var _ = Describe("An outage of OpenCX during which the operator starts and peopl
 			w.simulator.InjectNext(100_000, down)
 			for i := range each / 2 {
 				w.edit(ctx, synced[i], `{"spec":{"name":"2"}}`)
-				w.declare(ctx, new[i], `{"name":"2"}`)
+				w.declare(ctx, fresh[i], `{"name":"2"}`)
 			}
 			w.startOperator()
 			untrue := w.watchTruth(ctx)
 			for i := each / 2; i < each; i++ {
 				w.edit(ctx, synced[i], `{"spec":{"name":"2"}}`)
-				w.declare(ctx, new[i], `{"name":"2"}`)
+				w.declare(ctx, fresh[i], `{"name":"2"}`)
 			}
 			Eventually(func() []string {
 				return w.namesWhere(ctx, func(is state) bool { return is.ready == "" || is.isReady() })
@@ -64,7 +64,7 @@ var _ = Describe("An outage of OpenCX during which the operator starts and peopl
 			Expect(untrue()).To(BeNumerically("<=", promptly))
 			for i := range each {
 				w.expectSynced(ctx, synced[i], 2)
-				w.expectSynced(ctx, new[i], 1)
+				w.expectSynced(ctx, fresh[i], 1)
 			}
 		},
 		Entry("while it answers 500", failure(500, "down")),
@@ -194,7 +194,7 @@ var _ = Describe("Status", func() {
 	It("can hold what comes of an answer that is no HTTP", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
 		w.stop()
-		w.url = answerRaw("HTTP/1.1 099 Odd\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		w.url = answerRaw(ctx, "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		w.startOperator()
 		w.declare(ctx, "jane", `{}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Unreachable Reconciling=True:Unreachable")
@@ -207,9 +207,9 @@ var _ = Describe("Status", func() {
 })
 
 // answerRaw serves answer, as it is, to every request on the address that it returns.
-func answerRaw(answer string) (url string) {
+func answerRaw(ctx context.Context, answer string) (url string) {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(listener.Close)
 	go func() {

@@ -258,4 +258,24 @@ var _ = Describe("A contactID", func() {
 		Entry("from where nothing is sent", "suspended", nil),
 		Entry("from what does not exist", "missing", nil),
 	)
+
+	It("stays with whom it passed to when one that was shut out may use the organization again", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		other := w.addNamespace(ctx)
+		elsewhere := *w // the same world, seen from another namespace
+		elsewhere.namespace = other
+		w.claim(ctx, other, "leaves", "jane", "default")
+		w.claim(ctx, w.namespace, "stays", "jane", "default")
+		w.expectSummary(ctx, "stays", isDuplicate)
+		w.editOrganization(ctx, "default", `{"spec":{"allowedNamespaces":null}}`)
+		elsewhere.expectSummary(ctx, "leaves", "1/1 Ready=False:OrganizationNotFound Reconciling=True:OrganizationNotFound")
+		w.stop()
+		w.startOperator() // so that nobody waits for two minutes whether it comes back
+		w.expectSynced(ctx, "stays", 1)
+		w.editOrganization(ctx, "default", `{"spec":{"allowedNamespaces":{"from":"All"}}}`)
+		elsewhere.expectSummary(ctx, "leaves", isDuplicate)
+		w.expectSynced(ctx, "stays", 1)
+		w.expectNoMore(2)
+		Expect(w.journal()).To(Equal([]string{sentName("jane", "leaves"), sentName("jane", "stays")}))
+	})
 })

@@ -93,13 +93,11 @@ type book struct {
 
 // leaves notes that the contact belongs to another organization than the one that
 // accepted it, or to none. Its contactID may pass to somebody else from now on, so
-// nobody knows what OpenCX has when it comes back; and having been accepted elsewhere
-// is no claim.
+// nobody knows what OpenCX has when it comes back; and having been accepted before is
+// no claim then. An organization that is created again may be another one of OpenCX.
 func (b *book) leaves() {
-	if b.organization.Problem != nil {
-		b.told.AppliedHash = ""
-	}
-	if accepted := b.told.Organization; accepted != "" && accepted != b.organization.Name.String() {
+	accepted := b.told.Organization
+	if accepted != "" && (b.organization.Problem != nil || accepted != b.organization.Name.String()) {
 		b.told.Organization, b.told.AppliedHash = "", ""
 	}
 }
@@ -211,6 +209,9 @@ func (b *book) waits(unsent bool, r result) (next time.Time) {
 		// It says so already; and a failure that is about to be retried says more.
 	case long && r.waitsForAnother:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason, "The change waits until nothing else of this contactID is under way or claims to be accepted")
+	case long && r.turn.Obstacle == budget.Unavailable:
+		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason,
+			fmt.Sprintf("OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again at about %s", r.turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
 	case long:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason,
 			fmt.Sprintf("The change waits for its turn in the request budget, at about %s", r.turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
@@ -229,7 +230,7 @@ func (b *book) yields() (next time.Time) {
 	s.AppliedHash, s.AttemptedHash, s.Organization = "", "", ""
 	s.NextAttemptTime, s.LastError = nil, nil
 	s.ConsecutiveFailures = 0
-	message := fmt.Sprintf("Another OpenCXContact owns this contactID in OpenCXOrganization %s: delete one of the two. Nothing is sent for this one", b.organization.Name)
+	message := fmt.Sprintf("Another OpenCXContact owns this contactID in OpenCXOrganization %s: delete one of the two. Nothing is sent for this one. Capitals, and hyphens of a UUID, make no difference", b.organization.Name)
 	b.stalled(v1alpha1.DuplicateReason, message)
 	return b.title.VacantUntil
 }

@@ -104,6 +104,7 @@ func TestReportOfAnAnswer(t *testing.T) {
 func TestReportOfAWait(t *testing.T) {
 	soon, late := budget.Turn{At: testTime.Add(time.Second)}, budget.Turn{At: testTime.Add(time.Minute)}
 	refused := budget.Turn{At: testTime.Add(time.Minute), Obstacle: budget.Unauthorized}
+	failing := budget.Turn{At: testTime.Add(time.Minute), Obstacle: budget.Unavailable}
 	const waiting = "The change waits for its turn in the request budget, at about "
 	for name, tt := range map[string]struct {
 		changes []change
@@ -118,6 +119,7 @@ func TestReportOfAWait(t *testing.T) {
 		"an edit whose turn is far away":              {[]change{wasEdited}, true, late, 0, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:05:05Z", 0},
 		"an edit that has waited for nine seconds":    {[]change{wasEdited}, true, soon, 9 * time.Second, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:04:06Z", 0},
 		"an edit while OpenCX refuses the key":        {[]change{wasEdited}, true, refused, 0, "Ready=False Stalled=True Unauthorized", "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription", 0},
+		"an edit while OpenCX fails":                  {[]change{wasEdited}, true, failing, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again at about 2026-01-02T03:05:05Z", 0},
 		"a resend that waits shortly":                 {nil, false, soon, 0, "Ready=True Synced", acceptedMessage, 0},
 		"a resend whose turn is far away":             {nil, false, late, 0, "Ready=True Synced", resendWaits, 0},
 		"a resend while OpenCX refuses the key":       {nil, false, refused, 0, "Ready=True Synced", resendWaits, 0},
@@ -152,7 +154,7 @@ func TestReportWithoutAnAttempt(t *testing.T) {
 			}
 		}
 	}
-	const duplicate = "Another OpenCXContact owns this contactID in OpenCXOrganization crm/acme: delete one of the two. Nothing is sent for this one"
+	const duplicate = "Another OpenCXContact owns this contactID in OpenCXOrganization crm/acme: delete one of the two. Nothing is sent for this one. Capitals, and hyphens of a UUID, make no difference"
 	for name, tt := range map[string]struct {
 		changes []change
 		want    string
@@ -170,7 +172,7 @@ func TestReportWithoutAnAttempt(t *testing.T) {
 		"suspended with a missing value":                        {[]change{isSuspended, wasEdited, valueIsMissing}, "Ready=Unknown Suspended", "The contact has a change that is not sent while spec.suspend is true"},
 		"another owner":                                         {[]change{ownedByAnother}, `Ready=False Stalled=True Duplicate applied="" attempted="" organization=""`, duplicate},
 		"another owner, after a failure":                        {[]change{ownedByAnother, failed(500), retryLater}, `Ready=False Stalled=True Duplicate applied="" attempted="" organization=""`, duplicate},
-		"no organization":                                       {[]change{orgIsMissing}, `Ready=False Reconciling=True OrganizationNotFound applied=""`, "no organization"},
+		"no organization":                                       {[]change{orgIsMissing}, `Ready=False Reconciling=True OrganizationNotFound applied="" organization=""`, "no organization"},
 		"no organization, and it was accepted in another one":   {[]change{orgIsMissing, acceptedElsewhere}, `Ready=False Reconciling=True OrganizationNotFound applied="" organization=""`, "no organization"},
 		"suspended, and it was accepted in another one":         {[]change{isSuspended, wasEdited, acceptedElsewhere}, `Ready=Unknown Suspended applied="" organization=""`, "The contact has a change that is not sent while spec.suspend is true"},
 		"a value is missing, a moment ago":                      {[]change{wasEdited, valueIsMissing}, "Ready=False Reconciling=True ValueNotFound", "no value"},

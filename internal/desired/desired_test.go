@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -324,4 +325,44 @@ func FuzzValue(f *testing.F) {
 			t.Errorf("the error shows the value")
 		}
 	})
+}
+
+// A field of the API that is not in fields would be reported as accepted without ever
+// being sent.
+func TestEveryFieldOfTheManifestIsInTheHash(t *testing.T) {
+	notSent := []string{"OrganizationRef", "ContactID", "ResyncInterval", "Suspend", "HTTPActionOverrides"}
+	empty := Hash(&v1alpha1.OpenCXContactSpec{}, nil, To{})
+	check := func(name string, field reflect.Value, spec *v1alpha1.OpenCXContactSpec) {
+		t.Helper()
+		field.Set(sample(field.Type()))
+		if Hash(spec, nil, To{}) == empty {
+			t.Errorf("%s changes no hash", name)
+		}
+		field.SetZero()
+	}
+	spec := &v1alpha1.OpenCXContactSpec{}
+	for i, fields := 0, reflect.TypeOf(*spec); i < fields.NumField(); i++ {
+		if name := fields.Field(i).Name; !slices.Contains(notSent, name) {
+			check(name, reflect.ValueOf(spec).Elem().Field(i), spec)
+		}
+	}
+	spec.HTTPActionOverrides = &v1alpha1.HTTPActionOverrides{}
+	empty = Hash(spec, nil, To{})
+	for i, fields := 0, reflect.TypeOf(*spec.HTTPActionOverrides); i < fields.NumField(); i++ {
+		check(fields.Field(i).Name, reflect.ValueOf(spec.HTTPActionOverrides).Elem().Field(i), spec)
+	}
+}
+
+// sample is a value of a field's type that declares something.
+func sample(of reflect.Type) reflect.Value {
+	switch of {
+	case reflect.TypeFor[*string]():
+		return reflect.ValueOf(ptr.To("a"))
+	case reflect.TypeFor[map[string]string]():
+		return reflect.ValueOf(map[string]string{"a": "a"})
+	case reflect.TypeFor[*v1alpha1.ValueSource]():
+		return reflect.ValueOf(secretRef("a", "a"))
+	default:
+		return reflect.ValueOf(map[string]v1alpha1.ValueSource{"a": *secretRef("a", "a")})
+	}
 }

@@ -28,7 +28,7 @@ type field struct {
 
 // fields are all of them, in the order that the hash has had since v1. Sources,
 // payload and hash are made from this list alone: a new field is one more entry at
-// its end.
+// its end, beside its place on the wire in package opencx.
 var fields = []field{
 	one("spec.email", emailFault,
 		func(s *v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource) { return s.Email, s.EmailFrom },

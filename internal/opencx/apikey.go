@@ -11,7 +11,7 @@ type APIKey struct{ Secret }
 // Errors of NewAPIKey.
 var (
 	ErrAPIKeyEmpty   = errors.New("the API key is empty")
-	ErrAPIKeyInvalid = errors.New("the API key has characters that no header can carry (a line break, a space or a control character)")
+	ErrAPIKeyInvalid = errors.New("the API key has characters that none has: it must be printable ASCII without spaces; is it a placeholder, or more than one line")
 )
 
 // NewAPIKey returns the key that a Secret or the environment holds. One

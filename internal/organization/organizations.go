@@ -118,9 +118,12 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 		}
 	}
 	if !allowed {
-		message := fmt.Sprintf("OpenCXOrganization %s does not exist, or does not allow contacts of namespace %s", name, contact.Namespace)
+		// The same of one that does not exist and of one that is closed, which is nobody's
+		// business.
+		message := fmt.Sprintf("OpenCXOrganization %s does not exist, or does not allow contacts of namespace %s: ask who keeps namespace %s to create it, or to allow %s in its spec.allowedNamespaces",
+			name, contact.Namespace, name.Namespace, contact.Namespace)
 		if name.Namespace == contact.Namespace {
-			message = fmt.Sprintf("OpenCXOrganization %s does not exist: create it, or name another one in spec.organizationRef", name)
+			message = fmt.Sprintf("OpenCXOrganization %s does not exist: create it, or name another one in spec.organizationRef, with its namespace if that is not %s", name, contact.Namespace)
 		}
 		return Organization{Name: name, Problem: &status.Problem{Reason: v1alpha1.OrganizationNotFoundReason, Message: message, Missing: true}}, nil
 	}
