@@ -118,12 +118,15 @@ var _ = Describe("Status", func() {
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound")
 		w.remove(ctx, "Secret", "jane")
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:ValueNotFound Reconciling=True:ValueNotFound")
-		w.put(ctx, "jane", map[string]string{"phone": "+12025550123"}) // the same as before
+		w.put(ctx, "jane", map[string]string{"phone": "+12025550123"}) // the same as before, so its backoff goes on
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound")
+		w.expectNoMore(2)
+		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"again"}}}`)
 		w.expectSynced(ctx, "jane", 1)
 		w.expectNoMore(3)
 		body := `jane {"contact":{"phone":"+12025550123"}}`
 		Expect(w.journal()).To(Equal([]string{"200 " + body, "404 " + body, "200 " + body}))
-		Expect(told("jane")).To(Equal([]readyTold{{"Synced", 1}, {"ContactNotFound", 1}, {"ValueNotFound", 1}, {"Synced", 2}}))
+		Expect(told("jane")).To(Equal([]readyTold{{"Synced", 1}, {"ContactNotFound", 1}, {"ValueNotFound", 1}, {"ContactNotFound", 1}, {"Synced", 2}}))
 	})
 
 	DescribeTable("stops saying that a change is held back when the change is taken back",

@@ -112,7 +112,7 @@ var _ = AfterSuite(func(ctx SpecContext) {
 	} {
 		if whole {
 			Expect(text).To(ContainSubstring(map[string]string{
-				"logs": "Contact changed state", "status": "appliedHash", "organizations": "accepted requests with the API key",
+				"logs": "Contact changed state", "status": "appliedHash", "organizations": "OpenCX has accepted contacts",
 				"events": "has accepted the contact", "metrics": "opencx_api_requests_total",
 			}[where]), "nothing to search in "+where)
 		}

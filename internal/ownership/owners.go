@@ -247,7 +247,9 @@ func (o *Owners) best(ctx context.Context, c Claim) (best owner, found bool, err
 }
 
 // IsContested says whether the status of another contact than the owner, of that
-// name, still says that it is the one that OpenCX has accepted.
+// name, still says that it is the one that was accepted in the organization. What one
+// says that has just moved there is about another organization: an owner that waited
+// for it could be made to wait for ever, by one whose status cannot be written.
 func (o *Owners) IsContested(ctx context.Context, c Claim, name types.NamespacedName) (bool, error) {
 	var claimants v1alpha1.OpenCXContactList
 	if err := o.cache.List(ctx, &claimants, client.MatchingFields{Index: c.String()}, client.UnsafeDisableDeepCopy); err != nil {
@@ -255,7 +257,7 @@ func (o *Owners) IsContested(ctx context.Context, c Claim, name types.Namespaced
 	}
 	for i := range claimants.Items {
 		other := &claimants.Items[i]
-		if other.Status.AppliedHash == "" || client.ObjectKeyFromObject(other) == name || !other.DeletionTimestamp.IsZero() {
+		if other.Status.AppliedHash == "" || other.Status.Organization != c.Organization.String() || client.ObjectKeyFromObject(other) == name || !other.DeletionTimestamp.IsZero() {
 			continue
 		}
 		if may, err := o.allowed(ctx, c.Organization, other.Namespace); may || err != nil {

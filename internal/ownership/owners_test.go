@@ -253,11 +253,12 @@ func TestAnOwnerIsContestedWhileAnotherStatusSaysThatItWasAccepted(t *testing.T)
 		closedTo []string
 		want     bool
 	}{
-		"it does":                                 {claimant("crm", "b", 1, applied), nil, true},
+		"it does":                                 {claimant("crm", "b", 1, acceptedIn(acme), applied), nil, true},
+		"it says so of another organization":      {claimant("crm", "b", 1, applied), nil, false},
 		"it says nothing":                         {claimant("crm", "b", 1), nil, false},
-		"it is going, and so says nothing more":   {claimant("crm", "b", 1, applied, going), nil, false},
-		"it cannot say so: it is shut out":        {claimant("crm", "b", 1, applied), []string{"crm"}, false},
-		"it is of another contactID by this time": {claimant("crm", "b", 1, applied, func(c *v1alpha1.OpenCXContact) { c.Spec.ContactID = "john" }), nil, false},
+		"it is going, and so says nothing more":   {claimant("crm", "b", 1, acceptedIn(acme), applied, going), nil, false},
+		"it cannot say so: it is shut out":        {claimant("crm", "b", 1, acceptedIn(acme), applied), []string{"crm"}, false},
+		"it is of another contactID by this time": {claimant("crm", "b", 1, acceptedIn(acme), applied, func(c *v1alpha1.OpenCXContact) { c.Spec.ContactID = "john" }), nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(claimant("shop", "a", 0, acceptedIn(acme), applied), tt.second)
