@@ -175,7 +175,11 @@ func (d *demo) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return onePatchEach(d.simulator.Journal(), contacts)
+	if err := onePatchEach(d.simulator.Journal(), contacts); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(d.out, "All is well: %d contacts are Ready, after exactly one PATCH each.\n", len(contacts))
+	return nil
 }
 
 // onePatchEach is nil when the journal has exactly one accepted PATCH for each
