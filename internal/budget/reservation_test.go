@@ -189,6 +189,12 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken too early: %q", got)
 		}
 	})
+	runSaved(t, "a shorter window does not free what was reserved with a longer one", limit20, func(t *testing.T, b *Budget, _ *woken, _ *ledger) {
+		b.Restore(map[string]Reservation{orgA: {Window: time.Hour, Used: []UsedSlots{{Until: time.Now().Add(time.Hour), Slots: 20}}}})
+		if got := mustWait(t, b, ask(orgA, "a")); got < 59*time.Minute {
+			t.Errorf("turn in %s, want an hour", got)
+		}
+	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
 		for i := range 50_000 {
 			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()

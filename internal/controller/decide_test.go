@@ -126,6 +126,7 @@ func TestDecide(t *testing.T) {
 		"accepted, and another key":                                       {[]change{keyRotated}, decision{rest, resync, tomorrow, false}},
 		"a failed resend obeys its backoff, though a resync is due":       {[]change{aDayPassed, resendFailedSoftly, retryLater}, decision{rest, retry, later, false}},
 		"a failed resend is repeated":                                     {[]change{resendFailedSoftly, retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), false}},
+		"a failed resend without a time for the next attempt":             {[]change{resendFailedSoftly, isLoaded}, decision{send, retry, now, false}},
 		"after a new owner came up":                                       {[]change{func(f *facts) { f.status.AppliedHash, f.status.AttemptedHash = "", "" }, isLoaded}, decision{send, edited, now, true}},
 		"suspended":                                                       {[]change{isSuspended}, decision{hold, resync, tomorrow, false}},
 		"suspended with an edit":                                          {[]change{isSuspended, wasEdited}, decision{hold, edited, now, true}},

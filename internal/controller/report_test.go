@@ -223,3 +223,17 @@ func TestNoUnsentChangeIsReadyForLong(t *testing.T) {
 		}
 	}
 }
+
+// The write that ends the wait may not be in the cache when its writer wakes the owner.
+func TestAnOwnerThatAwaitsAnotherContactLooksAgain(t *testing.T) {
+	saysSo := func(f *facts) {
+		status.Mark(&f.status.Conditions, 7, metav1.ConditionUnknown, v1alpha1.WaitingReason, "it waits", v1alpha1.ReconcilingCondition)
+	}
+	for name, f := range map[string]facts{"with an edit": known(wasEdited, isContested, saysSo), "with a resend": known(wish, isContested)} {
+		d := decide(f, testTime)
+		_, next := report(f, d, result{waitsForAnother: true, unsentSince: testTime.Add(-time.Minute)}, testTime)
+		if d.step != await || !next.Equal(testTime.Add(time.Second)) {
+			t.Errorf("%s: step %s, looks again at %s", name, d.step, next)
+		}
+	}
+}

@@ -330,6 +330,19 @@ func TestParseBaseURL(t *testing.T) {
 	}
 }
 
+// The transport repeats a request by itself whose body it can have again.
+func TestTheTransportCannotRepeatARequest(t *testing.T) {
+	base, err := ParseBaseURL("https://api.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := NewClient(base, "test", nil)
+	request, err := client.newUpdateRequest(t.Context(), testKey(t), "jane", Contact{})
+	if err != nil || request.GetBody != nil {
+		t.Errorf("the body can be had again, error %v", err)
+	}
+}
+
 func TestAPIKey(t *testing.T) {
 	t.Run("shows nothing in any form", func(t *testing.T) {
 		key := testKey(t)

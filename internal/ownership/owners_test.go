@@ -431,3 +431,15 @@ func TestWhoeverFollowsAnOwnerThatLostItsRankIsWoken(t *testing.T) {
 	c.expectWoken(t, "shop/younger")
 	c.expect(t, "shop/younger", Title{Owns: true})
 }
+
+func TestAnOwnerThatMovedIsFollowedThoughItIsFoundElsewhereFirst(t *testing.T) {
+	moves, follows, other := claimant("shop", "moves", 0), claimant("shop", "follows", 1), claimant("shop", "other", 2)
+	c := newCluster(moves, follows, other)
+	other.Spec.ContactID = "john"
+	c.expect(t, "shop/moves", Title{Owns: true})
+	moves.Spec.ContactID = "john" // not looked at yet
+	if title, err := c.owners.Judge(t.Context(), other, ClaimOf(other, acme), true); err != nil || title.Owns {
+		t.Errorf("the younger one is %+v, error %v", title, err)
+	}
+	c.expectWoken(t, "shop/follows")
+}
