@@ -1,8 +1,6 @@
 package budget
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"time"
 )
@@ -10,270 +8,263 @@ import (
 // account is what is known of one organization's quota. The budget's lock guards
 // it.
 type account struct {
-	name       string // of the organization
-	limit      Limit
-	keyVersion string // of the API key that was last asked with
+	name    string // of the organization
+	limit   Limit  // of the organization
+	ceiling Limit  // of any
+	key     Key
 
-	used      usedSlots
-	inFlight  int            // slots taken whose request has not ended
-	turns     map[Asker]turn // askers that were woken and have not come yet
-	queue     *queue
-	edits     []edit         // that had a slot in the trailing window, the oldest first
-	editsOf   map[string]int // how many of them each namespace made
-	overtakes int            // how many of them overtook
+	current *ledger   // of the key
+	ledgers []*ledger // all whose slots count: of the key, and of earlier ones
+
+	queue    *queue
+	underWay int            // called or sent
+	in       map[string]int // how many of them each namespace has
+	edits    []edit         // that were called in the trailing window, the oldest first
+	editsOf  map[string]int // how many of them each namespace has
 
 	reserves bool // slots are reserved in a place that survives a restart
-	credit   int  // slots that are reserved and not taken
+	credit   int  // slots that are reserved and not kept for anybody
 
-	share share
-	gate  gate
-	pace  time.Time // before this, no slot for the backlog
+	share    share
+	silence  silence
+	breaker  breaker
+	pacing   pacing
+	forecast forecast
 
+	turn  int         // when it had a slot of the shared tenth last
 	timer *time.Timer // fires at nextChange
 }
 
-// turn is what an asker was given when it was woken.
-type turn struct {
-	class  Class
-	number int // in the order in which turns were given
-}
-
-// edit is a turn that went to an edit.
+// edit is a slot that went to an edit.
 type edit struct {
 	at        time.Time
 	namespace string
-	overtook  bool // others that wait
 }
 
-func newAccount(name string, limit Limit, reserves bool) *account {
+func newAccount(name string, limit, ceiling Limit, reserves bool) *account {
 	return &account{
 		name:     name,
 		limit:    limit,
-		turns:    map[Asker]turn{},
+		ceiling:  ceiling,
 		queue:    newQueue(),
+		in:       map[string]int{},
 		editsOf:  map[string]int{},
 		reserves: reserves,
 		share:    share{requests: limit.Requests},
-		gate:     gate{window: limit.Window},
+		breaker:  newBreaker(limit.Window),
 	}
 }
 
-// adopt takes over what an ask says of the organization. After a change of the
-// limit all used slots count as just used, for the longer of both windows, because
-// when they would be free again was reckoned with another one. Another key is innocent until it is refused.
-func (a *account) adopt(ask Ask, now time.Time) {
-	if a.limit != ask.Limit {
-		a.prune(now)
-		used := usedSlots{}
-		used.add(now.Add(max(a.limit.Window, ask.Limit.Window)), a.used.count)
-		a.limit, a.used, a.share = ask.Limit, used, share{requests: ask.Limit.Requests}
-		a.gate.window = ask.Limit.Window
-	}
-	if a.keyVersion != ask.KeyVersion {
-		a.keyVersion = ask.KeyVersion
-		if a.gate.obstacle == Unauthorized || a.gate.obstacle == Unavailable {
-			a.gate = gate{window: a.limit.Window}
-		}
+// count makes the slots of a ledger count.
+func (a *account) count(l *ledger) {
+	if !slices.Contains(a.ledgers, l) {
+		a.ledgers = append(a.ledgers, l)
+		l.users++
 	}
 }
 
-// prune forgets the slots that are free again.
+// prune forgets the edits of earlier windows.
 func (a *account) prune(now time.Time) {
-	a.used.prune(now)
 	for len(a.edits) > 0 && !now.Before(a.edits[0].at.Add(a.limit.Window)) {
-		namespace := a.edits[0].namespace
-		if a.editsOf[namespace]--; a.editsOf[namespace] == 0 {
-			delete(a.editsOf, namespace)
-		}
-		if a.edits[0].overtook {
-			a.overtakes--
+		if a.editsOf[a.edits[0].namespace]--; a.editsOf[a.edits[0].namespace] == 0 {
+			delete(a.editsOf, a.edits[0].namespace)
 		}
 		a.edits = a.edits[1:]
 	}
 }
 
-// free is how many slots of the window are left at now.
+// used is how many slots of a window are not free.
+func (a *account) used(window time.Duration, now time.Time) (n int) {
+	for _, l := range a.ledgers {
+		n += l.since(now.Add(-window))
+	}
+	return n
+}
+
+// free is how many slots are left at now: of the organization's own limit, and of the
+// operator's, which says what it may have used before its own was another one.
 func (a *account) free(now time.Time) int {
-	a.prune(now)
 	a.share.recover(a.limit, now)
-	return max(0, a.share.requests-a.used.count-a.inFlight-len(a.turns))
+	return max(0, min(a.share.requests-a.used(a.limit.Window, now), a.ceiling.Requests-a.used(a.ceiling.Window, now)))
 }
 
-// open says whether one more request may go, as far as the gate is concerned
-// and what is reserved.
-func (a *account) open(now time.Time) bool {
-	return a.inFlight+len(a.turns) < a.gate.admits(now) && (!a.reserves || len(a.turns) < a.credit)
-}
-
-// spare is how many slots of an empty window a burst leaves for edits.
-func (a *account) spare() int { return a.share.requests / 10 }
-
-// grant gives the next who waits its turn, if one can be given now. What fits
-// into the window goes out at once, as far as that spares something for edits. A
-// backlog is paced, and edits overtake it, unless they are a
-// backlog themselves: more in a window from one namespace than is spared.
-func (a *account) grant(now time.Time) (asker Asker, ok bool) {
-	free := a.free(now)
-	if a.queue.len() == 0 || free == 0 || !a.open(now) {
-		return Asker{}, false
+// lastUsed is when the last slot was used; zero when none is remembered.
+func (a *account) lastUsed() (last time.Time) {
+	for _, l := range a.ledgers {
+		if n := len(l.entries); n > 0 {
+			last = latest(last, l.entries[n-1].at)
+		}
 	}
-	class := Edit
-	asker, overtook := a.queue.nextEdit(func(namespace string) bool { return a.editsOf[namespace] < a.spare() })
+	return last
+}
+
+// nextFree is when one more slot becomes free; zero when that is not known.
+func (a *account) nextFree(now time.Time) time.Time {
+	own, ceiling := a.nextFreeOf(a.own(), now), a.nextFreeOf(a.ceiling, now)
+	if own.IsZero() || ceiling.IsZero() {
+		return time.Time{}
+	}
+	return latest(own, ceiling)
+}
+
+func (a *account) nextFreeOf(limit Limit, now time.Time) time.Time {
+	excess := a.used(limit.Window, now) - limit.Requests // a lower share may have come to more
+	if excess < 0 {
+		return now
+	}
+	for at, slots := range frees(a.ledgers, limit.Window, now) {
+		if excess -= slots; excess < 0 {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
+// own is the limit that the account allows itself.
+func (a *account) own() Limit { return Limit{a.share.requests, a.limit.Window} }
+
+// mayEdit says whether one more edit of a namespace goes before a backlog: a fifth of
+// the limit in a window. More is a backlog itself.
+func (a *account) mayEdit(namespace string) bool {
+	return a.editsOf[namespace] < max(1, a.share.requests/5)
+}
+
+// next is who may be called at now, and by which rule of the breaker; nil for nobody.
+// may says for whom there is a place among the requests under way.
+func (a *account) next(may func(namespace string, past Past) bool, now time.Time) (*record, role) {
 	switch {
-	case overtook:
-		a.overtakes++
-	case a.queue.len() <= free && free > a.spare():
-		asker, class = a.queue.next()
-	case now.Before(a.nextPaced(free)):
-		return Asker{}, false
-	default:
-		// On schedule, so that small delays do not add up, but without catching
-		// up on what was not used.
-		interval := a.interval(free, now)
-		if a.pace = a.pace.Add(interval); a.pace.Before(now) {
-			a.pace = now.Add(interval)
+	case a.queue.len == 0, a.free(now) == 0, a.reserves && a.credit == 0, now.Before(a.silence.until):
+		return nil, regular
+	case a.silence.on():
+		if a.underWay > 0 {
+			return nil, regular // one finds out whether OpenCX takes requests again
 		}
-		asker, class = a.queue.next()
+		return a.queue.mostUrgent(may), regular
+	case a.breaker.isOpen():
+		return a.breaker.next(a.queue, a.in, may, now)
+	case a.underWay >= a.breaker.admits(now):
+		return a.breaker.early(a.queue, may, now)
 	}
-	if class == Edit {
-		a.edits = append(a.edits, edit{now, asker.Namespace, overtook})
-		a.editsOf[asker.Namespace]++
-	}
-	a.turns[asker] = turn{class, a.queue.served}
-	return asker, true
+	return a.inTurn(may, now), regular
 }
 
-// interval is how long after one slot for the backlog the next one follows: a
-// share of the window, or longer when as many edits as overtook the backlog in the
-// last window would find no slot in the next. It evens out, so that slots become
-// free one by one and not all at one time of the window.
-func (a *account) interval(free int, now time.Time) time.Duration {
-	interval := a.limit.Window / time.Duration(a.share.requests)
-	expected := min(a.overtakes, a.share.requests/2)
-	if expected == 0 {
-		return interval
+// inTurn is whose turn it is while nothing is in the way: an edit at once, a backlog
+// at its pace. The tenth slots, which are for others than edits, know no pace.
+func (a *account) inTurn(may func(namespace string, past Past) bool, now time.Time) *record {
+	edit := a.queue.first(Edit, func(namespace string, past Past) bool { return a.mayEdit(namespace) && may(namespace, past) })
+	tenth := a.queue.spares() && a.queue.waits(Edit)
+	if edit != nil && !tenth {
+		return edit
 	}
-	for _, run := range a.used.runs {
-		left := run.Until.Sub(now)
-		slots := float64(free) - float64(expected)*left.Seconds()/a.limit.Window.Seconds()
-		interval = max(interval, time.Duration(float64(left)/max(1, slots)))
-		free += run.Slots
-	}
-	return interval
-}
-
-// nextPaced is from when the backlog may have one of the free slots: one share
-// of the window after the last, and not while that would leave an edit without
-// a slot. Edits are expected at a rate of spare in a window; with the slots
-// that are left and those that become free, each must find one.
-func (a *account) nextPaced(free int) time.Time {
-	at := a.pace
-	spare := a.spare()
-	if spare == 0 {
-		return at
-	}
-	between := a.limit.Window / time.Duration(spare)
-	for _, run := range a.used.runs {
-		if free >= spare {
-			break
+	free := a.free(now)
+	if edit == nil {
+		if at := a.pacing.from(now, a.own(), free, frees(a.ledgers, a.limit.Window, now)); at.IsZero() || at.After(now) {
+			return nil
 		}
-		at = latest(at, run.Until.Add(-between*time.Duration(free)))
-		free += run.Slots
 	}
-	return at
+	backlog := a.queue.next(may)
+	if backlog == nil {
+		return edit
+	}
+	a.pacing.granted(now, a.own(), free)
+	return backlog
 }
 
-// claim turns the asker's turn into a slot.
-func (a *account) claim(asker Asker) {
-	delete(a.turns, asker)
-	a.inFlight++
+// call keeps a slot for a record.
+func (a *account) call(r *record, as role, now time.Time) {
+	a.queue.take(r)
+	a.forecast.made = time.Time{}
+	r.stage, r.role, r.ledger = called, as, a.current
+	r.ledger.held++
+	a.underWay++
+	a.in[r.asker.Namespace]++
 	if a.reserves {
 		a.credit--
 	}
+	a.breaker.called(r.asker.Namespace, as, now)
+	if r.class == Edit {
+		a.edits = append(a.edits, edit{now, r.asker.Namespace})
+		a.editsOf[r.asker.Namespace]++
+	}
+	if a.queue.len == 0 {
+		a.pacing.rested(a.own(), a.free(now))
+	}
 }
 
-// takeBackTurns sends those who were woken and have not come yet back to the
-// queue, in the order in which they were woken, because the gate has been shut
-// meanwhile.
-func (a *account) takeBackTurns() {
-	inOrder := slices.SortedFunc(maps.Keys(a.turns), func(x, y Asker) int { return cmp.Compare(a.turns[x].number, a.turns[y].number) })
-	for _, asker := range inOrder {
-		a.queue.add(asker, a.turns[asker].class)
+// release takes the slot of a record out of those that are kept. unused says that
+// nothing was sent with it.
+func (a *account) release(r *record, unused bool) {
+	r.ledger.held--
+	a.underWay--
+	a.forecast.made = time.Time{}
+	if a.in[r.asker.Namespace]--; a.in[r.asker.Namespace] == 0 {
+		delete(a.in, r.asker.Namespace)
 	}
-	clear(a.turns)
-}
-
-// turnAt estimates when somebody who waits behind that many others will be served:
-// when a slot comes round, and at the pace of a backlog.
-func (a *account) turnAt(ahead int, now time.Time) time.Time {
-	at, free := now, a.free(now)
-	if a.queue.len() > free || free <= a.spare() {
-		pace := a.limit.Window / time.Duration(a.share.requests)
-		at = latest(at, a.nextPaced(free)).Add(time.Duration(ahead) * pace)
+	if a.reserves && unused {
+		a.credit++
 	}
-	if behind := ahead - free; behind >= 0 {
-		// Every slot comes round once a window.
-		if n := a.used.count; n > 0 {
-			at = latest(at, a.used.at(behind%n).Add(time.Duration(behind/n)*a.limit.Window))
-		} else {
-			at = latest(at, now.Add(time.Duration(1+behind/a.share.requests)*a.limit.Window))
-		}
-	}
-	return latest(at, a.gate.until)
+	a.breaker.ended(r.role)
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-// nextChange is when something can next change without anybody's doing: a slot
-// becomes free for those who wait, a gate may be probed, or there is less to
-// remember. Zero is never.
-func (a *account) nextChange(now time.Time) time.Time {
-	next := a.nextGrant(now)
-	if !next.IsZero() || a.queue.len() > 0 {
-		return next
+// earliest is the earliest of times, of those that are not zero, if there is any.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, at := range times {
+		if first.IsZero() || !at.IsZero() && at.Before(first) {
+			first = at
+		}
 	}
-	// Nobody waits.
-	next = a.forget()
-	if a.used.count > 0 {
-		next = latest(next, a.used.last())
-	}
-	if !next.After(now) {
-		return time.Time{}
-	}
-	return next
+	return first
 }
 
-// nextGrant is when the first in the queue can have its turn, as far as that
-// depends on time alone.
-func (a *account) nextGrant(now time.Time) time.Time {
-	free := a.free(now)
-	switch {
-	case a.queue.len() == 0:
-		return time.Time{}
-	case now.Before(a.gate.until):
-		return a.gate.until
-	case !a.open(now):
-		return time.Time{} // when a request ends, or more is reserved
-	case free > 0:
-		return a.nextPaced(free)
-	case a.used.count > 0:
-		return a.used.first()
+// nextChange is when something can next change without anybody's doing: somebody
+// who waits can be called, or there is less to remember. Zero is never.
+func (a *account) nextChange(longest time.Duration, now time.Time) time.Time {
+	if a.queue.len > 0 {
+		return a.nextCall(now)
+	}
+	if last := a.lastUsed(); !last.IsZero() {
+		return latest(a.forget(), last.Add(longest))
+	}
+	if next := a.forget(); next.After(now) {
+		return next
 	}
 	return time.Time{}
+}
+
+// nextCall is when the first in the queue can be called, as far as that depends on
+// time alone.
+func (a *account) nextCall(now time.Time) time.Time {
+	free := a.free(now)
+	switch {
+	case a.reserves && a.credit == 0:
+		return time.Time{} // when more is reserved
+	case now.Before(a.silence.until):
+		return a.silence.until
+	case a.silence.on() && a.underWay > 0:
+		return time.Time{} // when that request ends
+	case free == 0:
+		return a.nextFree(now)
+	case a.breaker.isOpen(), a.underWay >= a.breaker.admits(now):
+		return a.breaker.nextCall(now)
+	}
+	return a.pacing.from(now, a.own(), free, frees(a.ledgers, a.limit.Window, now))
 }
 
 // forget is until when an account is remembered although nobody asks: what was
 // learnt of others who use the quota, of a failing OpenCX or of a key that is
 // refused holds a while.
 func (a *account) forget() time.Time {
-	if a.gate.obstacle == None {
-		return a.share.raiseAt
-	}
-	return latest(a.share.raiseAt, a.gate.until.Add(a.limit.Window))
+	return latest(a.share.raiseAt, a.silence.forget(a.limit.Window), a.breaker.forget())
 }
 
 // idle says that nothing would be lost if the account were forgotten.
 func (a *account) idle(now time.Time) bool {
-	a.prune(now)
-	return a.inFlight+len(a.turns)+a.queue.len()+a.used.count == 0 && !now.Before(a.forget())
+	for _, l := range a.ledgers {
+		if !l.empty() {
+			return false
+		}
+	}
+	return a.underWay+a.queue.len == 0 && !now.Before(a.forget())
 }

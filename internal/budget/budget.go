@@ -8,8 +8,11 @@
 package budget
 
 import (
+	"container/list"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Class says how urgent a request is.
@@ -25,39 +28,74 @@ const (
 	Resync
 )
 
+const numClasses = int(Resync) + 1
+
 // String is the class in lower case.
 func (c Class) String() string { return [numClasses]string{"edit", "sync", "resync"}[c] }
+
+// Past is how the last attempt of an asker ended. What fails that never failed before
+// speaks against OpenCX; what fails again speaks against itself.
+type Past int
+
+// The pasts, in the order in which they make a good probe.
+const (
+	// Accepted: OpenCX took the last request.
+	Accepted Past = iota
+	// Untried: there was none.
+	Untried
+	// Failed: OpenCX did not take it.
+	Failed
+)
+
+const numPasts = int(Failed) + 1
 
 // Asker names who asks, by namespace and name.
 type Asker struct{ Namespace, Name string }
 
+// Key is the API key of an organization, as far as the budget needs to know it.
+type Key struct {
+	// Version tells it from earlier ones of the organization.
+	Version string
+	// Content is the same for the same key, whoever holds it; a digest will do.
+	Content string
+	// Proven says that OpenCX is known to have accepted a request with it.
+	Proven bool
+}
+
 // Ask is a wish to send one request.
 type Ask struct {
-	// Organization is whose quota the request would use.
+	// Organization is whose quota the request would use, as namespace/name.
 	Organization string
 	// Limit is what that organization may use.
 	Limit Limit
-	// KeyVersion tells the organization's API key from earlier ones.
-	KeyVersion string
-	Asker      Asker
-	Class      Class
+	Key   Key
+	Asker Asker
+	Class Class
+	Past  Past
 }
 
 // Options are the settings of a Budget.
 type Options struct {
+	// Limit is the most that any organization may use. A tenth of it is shared by those
+	// whose key OpenCX has never accepted.
+	Limit Limit
 	// CallTimeout is the longest time in which a request that got no answer may
 	// still reach OpenCX.
 	CallTimeout time.Duration
 	// MaxInFlight is how many requests may be under way at one time, for all
 	// organizations; 0 is any number.
 	MaxInFlight int
-	// Wake is called when the turn of an asker that Take sent waiting has come.
-	// It must neither block nor call the budget, and the asker then either takes
+	// Wake is called when an asker that Take sent waiting may come for its slot. It
+	// must neither block nor call the budget, and the asker then either takes
 	// its slot or withdraws.
 	Wake func(Asker)
 	// Changed is called when an organization's Obstacle has changed; nil for nobody.
 	// It must neither block nor call the budget.
 	Changed func(organization string)
+	// Active says whether an organization exists and is not suspended; nil for always.
+	// What earlier processes sent for others counts for whoever comes with a key that
+	// nobody knows. It must neither block nor call the budget.
+	Active func(organization string) bool
 	// Save makes the limit hold across restarts; nil does without.
 	Save SaveFunc
 }
@@ -68,12 +106,17 @@ type Budget struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
-	places   map[Asker]*account // where an asker waits or has its turn
-	active   int                // turns and slots of all accounts
+	records  map[Asker]*record
+	ledgers  map[string]*ledger // by content of the key
+	longest  time.Duration      // the longest window of any organization
+	places   places
+	unproven unproven
 
-	before       map[string]*inheritance // by organization
-	saving       bool
-	saveFailures int
+	before    map[string]*ledger    // by organization: what earlier processes reserved
+	wanting   map[*account]struct{} // more reserved
+	saving    bool
+	unsaved   bool // the last attempt to save failed
+	saveRetry wait.Backoff
 }
 
 // New returns a budget that nobody has used yet.
@@ -81,17 +124,52 @@ func New(options Options) *Budget {
 	if options.Changed == nil {
 		options.Changed = func(string) {}
 	}
+	if options.Active == nil {
+		options.Active = func(string) bool { return true }
+	}
 	return &Budget{
-		options:  options,
-		accounts: map[string]*account{},
-		places:   map[Asker]*account{},
-		before:   map[string]*inheritance{},
+		options:   options,
+		accounts:  map[string]*account{},
+		records:   map[Asker]*record{},
+		ledgers:   map[string]*ledger{},
+		longest:   options.Limit.Window,
+		places:    newPlaces(options.MaxInFlight),
+		unproven:  newUnproven(options.Limit),
+		before:    map[string]*ledger{},
+		wanting:   map[*account]struct{}{},
+		saveRetry: saveBackoff,
 	}
 }
 
-// Turn says what an asker in the queue waits for.
-type Turn struct {
-	// At is roughly when its turn will come.
+// stage is where an asker stands.
+type stage int
+
+const (
+	queued stage = iota // it waits
+	called              // it was woken, to come for a slot that is kept for it
+	sent                // it has its slot
+)
+
+// record is all that is known of one asker that waits, was called, or sends.
+type record struct {
+	asker   Asker
+	account *account
+	stage   stage
+	class   Class
+	past    Past
+	number  int // in the order of asking
+
+	place *list.Element // while queued, in the line of its namespace
+
+	// Once it is called:
+	ledger *ledger // where its slot counts
+	role   role    // what its answer tells of OpenCX
+	pooled bool    // its slot is also one of the shared tenth
+}
+
+// Wait says what an asker in the queue waits for.
+type Wait struct {
+	// At is roughly when it will be called.
 	At time.Time
 	// Obstacle is why nobody may send now.
 	Obstacle Obstacle
@@ -99,226 +177,120 @@ type Turn struct {
 
 // Take returns a slot when ask may send now. Otherwise it returns nil; the asker
 // is then in the queue, where asking again does not move it back, and is woken
-// when its turn has come, and when OpenCX begins or ceases to refuse the key.
-func (b *Budget) Take(ask Ask) (*Slot, Turn) {
+// when a slot is kept for it, and when OpenCX begins or ceases to refuse the key.
+func (b *Budget) Take(ask Ask) (*Slot, Wait) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 
-	acct := b.account(ask, now)
-	if b.places[ask.Asker] != acct {
-		b.leave(ask.Asker, now) // it asked for another organization before
+	acct := b.account(ask)
+	r := b.records[ask.Asker]
+	if r != nil && r.account != acct && r.stage != sent {
+		b.leave(r, now) // it asked for another organization before
+		r = nil
 	}
-	b.places[ask.Asker] = acct
-	b.watch(acct, func() { acct.adopt(ask, now) })
-	if _, woken := acct.turns[ask.Asker]; !woken {
-		acct.queue.add(ask.Asker, ask.Class)
-		b.serve(acct, now, ask.Asker)
+	b.watch(acct, func() { b.adopt(acct, ask) })
+	if r == nil {
+		r = &record{asker: ask.Asker, account: acct}
+		b.records[ask.Asker] = r
+		acct.queue.add(r, ask.Class, ask.Past)
 	}
-	if _, woken := acct.turns[ask.Asker]; woken {
-		acct.claim(ask.Asker)
-		delete(b.places, ask.Asker)
-		b.reserve()
-		return &Slot{budget: b, account: acct, asker: ask.Asker, taken: now, keyVersion: ask.KeyVersion}, Turn{}
+	if r.stage == queued {
+		acct.queue.update(r, ask.Class, ask.Past)
+		b.serve(acct, now, r)
 	}
-	return nil, Turn{At: acct.turnAt(acct.queue.ahead(ask.Asker), now), Obstacle: acct.gate.obstacle}
+	b.settle(now)
+	if r.stage != called {
+		return nil, Wait{At: latest(acct.expected(r, now), b.unproven.expected(acct, now)), Obstacle: b.obstacle(acct)}
+	}
+	r.stage = sent
+	return &Slot{budget: b, record: r, taken: now, keyVersion: ask.Key.Version}, Wait{}
 }
 
-// Withdraw takes back what an asker asked for: its place in the queue, or its
-// turn, which then goes to the next one. It does nothing when there is neither.
+// Withdraw takes back what an asker asked for: its place in the queue, or the
+// slot that it was called for, which then goes to the next one. It does nothing when
+// there is neither.
 func (b *Budget) Withdraw(asker Asker) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.leave(asker, time.Now())
+	if r := b.records[asker]; r != nil && r.stage != sent {
+		b.leave(r, time.Now())
+	}
 }
 
-func (b *Budget) leave(asker Asker, now time.Time) {
-	acct := b.places[asker]
-	if acct == nil {
-		return
+func (b *Budget) leave(r *record, now time.Time) {
+	delete(b.records, r.asker)
+	if r.stage == queued {
+		r.account.queue.remove(r)
+	} else {
+		b.release(r, true)
 	}
-	delete(b.places, asker)
-	if _, woken := acct.turns[asker]; woken {
-		delete(acct.turns, asker)
-		b.active--
-	}
-	acct.queue.remove(asker)
-	b.serveAll(acct, now)
+	b.serve(r.account, now, nil)
+	b.settle(now)
 }
 
-func (b *Budget) account(ask Ask, now time.Time) *account {
+// account returns the account of an organization.
+func (b *Budget) account(ask Ask) *account {
 	acct := b.accounts[ask.Organization]
 	if acct == nil {
-		acct = newAccount(ask.Organization, ask.Limit, b.options.Save != nil)
-		acct.keyVersion = ask.KeyVersion
+		acct = newAccount(ask.Organization, ask.Limit, b.options.Limit, b.options.Save != nil)
 		b.accounts[ask.Organization] = acct
-		b.inherit(acct, now)
 	}
 	return acct
+}
+
+// adopt takes over what an ask says of its organization.
+func (b *Budget) adopt(acct *account, ask Ask) {
+	b.longest = max(b.longest, ask.Limit.Window)
+	if acct.limit != ask.Limit {
+		acct.limit, acct.share = ask.Limit, share{requests: ask.Limit.Requests}
+		acct.breaker.window = ask.Limit.Window
+	}
+	if acct.current == nil || acct.key.Content != ask.Key.Content {
+		b.open(acct, ask.Key.Content)
+	}
+	if acct.key.Version != ask.Key.Version {
+		acct.breaker.reset() // another key is innocent until it is refused
+	}
+	acct.key = ask.Key
+	acct.current.proven = acct.current.proven || ask.Key.Proven
+}
+
+// open makes the ledger of a key the one in which an account's requests count. The
+// earlier ones go on counting, and what others sent with this key does. Of a key that
+// nobody knows it may be that an organization that is gone had it before the restart.
+func (b *Budget) open(acct *account, content string) {
+	l, known := b.ledgers[content]
+	if !known {
+		l = &ledger{content: content}
+		b.ledgers[content] = l
+		for name, left := range b.before {
+			if name != acct.name && !b.options.Active(name) {
+				acct.count(left)
+			}
+		}
+	}
+	acct.count(l)
+	acct.current = l
+	b.inherit(acct)
 }
 
 // watch tells when the obstacle of an account is another one after change. All
 // who wait are then woken if OpenCX began or ceased to refuse the key, because
 // that is worth saying at once. They keep their places.
 func (b *Budget) watch(acct *account, change func()) {
-	before := acct.gate.obstacle
+	before := acct.obstacle()
 	change()
-	after := acct.gate.obstacle
+	after := acct.obstacle()
 	if before == after {
 		return
 	}
 	b.options.Changed(acct.name)
 	if before == Unauthorized || after == Unauthorized {
-		for asker, at := range b.places {
-			if at == acct {
+		for asker, r := range b.records {
+			if r.account == acct && r.stage == queued {
 				b.options.Wake(asker)
 			}
 		}
 	}
-}
-
-// serveAll serves acct, and everybody whom the number of requests under way held
-// up.
-func (b *Budget) serveAll(acct *account, now time.Time) {
-	b.serve(acct, now, Asker{})
-	if b.options.MaxInFlight == 0 {
-		return
-	}
-	for _, other := range b.accounts {
-		if other != acct && other.queue.len() > 0 {
-			b.serve(other, now, Asker{})
-		}
-	}
-}
-
-// serve gives out the turns that can be given, and arranges to be called again
-// when that can next change. All who get one are woken but present, who asks at
-// this moment. An account that remembers nothing is forgotten.
-func (b *Budget) serve(acct *account, now time.Time, present Asker) {
-	for b.options.MaxInFlight == 0 || b.active < b.options.MaxInFlight {
-		asker, ok := acct.grant(now)
-		if !ok {
-			break
-		}
-		b.active++
-		if asker != present {
-			b.options.Wake(asker)
-		}
-	}
-	b.reserve()
-	if acct.timer != nil {
-		acct.timer.Stop()
-		acct.timer = nil
-	}
-	if next := acct.nextChange(now); next.After(now) {
-		acct.timer = time.AfterFunc(next.Sub(now), func() {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.serve(acct, time.Now(), Asker{})
-		})
-	} else if acct.idle(now) && b.accounts[acct.name] == acct {
-		delete(b.accounts, acct.name)
-	}
-}
-
-// Slot is the right to send one request. Exactly one of its methods must be
-// called when that request has ended.
-type Slot struct {
-	budget  *Budget
-	account *account
-	asker   Asker
-	taken   time.Time
-	// keyVersion is of the key that the request carries.
-	keyVersion string
-}
-
-// Sent reports that the request is sent now. What was done before with the slot in
-// hand took time, in which no request was under way.
-func (s *Slot) Sent() { s.taken = time.Now() }
-
-// Answered reports that OpenCX dealt with the request: it accepted it, or found
-// fault with the request itself.
-func (s *Slot) Answered() {
-	s.end(func(acct *account, now time.Time) {
-		acct.used.add(now.Add(acct.limit.Window), 1)
-		acct.gate.succeeded(s.taken)
-	})
-}
-
-// Unauthorized reports that OpenCX refused the key. When it does so for several
-// askers, one probe at a time is sent, and all who wait are woken, because what
-// they wait for is now another thing.
-func (s *Slot) Unauthorized() {
-	s.end(func(acct *account, now time.Time) {
-		acct.used.add(now.Add(acct.limit.Window), 1)
-		if s.keyVersion == acct.keyVersion { // otherwise it says nothing of the key that is used now
-			s.met(Unauthorized, now)
-		}
-	})
-}
-
-// Failed reports that OpenCX answered, but failed to deal with the request. When
-// it does so for several askers and for nobody else it does not, only one probe
-// at a time is sent.
-func (s *Slot) Failed() {
-	s.end(func(acct *account, now time.Time) {
-		acct.used.add(now.Add(acct.limit.Window), 1)
-		s.met(Unavailable, now)
-	})
-}
-
-// NoAnswer reports that no answer came, which is a failure like Failed. The
-// request may still arrive at OpenCX until its call would have timed out.
-func (s *Slot) NoAnswer() {
-	s.end(func(acct *account, now time.Time) {
-		acct.used.add(latest(now, s.taken.Add(s.budget.options.CallTimeout)).Add(acct.limit.Window), 1)
-		s.met(Unavailable, now)
-	})
-}
-
-func (s *Slot) met(obstacle Obstacle, now time.Time) {
-	if s.account.gate.met(obstacle, s.asker, s.taken, now) {
-		s.takeBackTurns()
-	}
-}
-
-// RateLimited reports a 429. The whole account is silent until the returned
-// time: for retryAfter when OpenCX gave one, otherwise for a time that doubles
-// with every further 429. After it one request probes whether OpenCX takes
-// requests again, before the others follow, at a rate that leaves the others
-// who use the quota what they use.
-func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
-	s.end(func(acct *account, now time.Time) {
-		acct.prune(now)
-		acct.share.lower(acct.limit, acct.used.count+acct.inFlight, now)
-		acct.used.add(now.Add(acct.limit.Window), 1)
-		acct.gate.limited(s.taken, now, retryAfter)
-		s.takeBackTurns()
-		until = acct.gate.until
-	})
-	return until
-}
-
-// Unused reports that nothing was sent.
-func (s *Slot) Unused() {
-	s.end(func(acct *account, _ time.Time) {
-		if acct.reserves {
-			acct.credit++
-		}
-	})
-}
-
-func (s *Slot) takeBackTurns() {
-	s.budget.active -= len(s.account.turns)
-	s.account.takeBackTurns()
-}
-
-func (s *Slot) end(record func(acct *account, now time.Time)) {
-	s.budget.mu.Lock()
-	defer s.budget.mu.Unlock()
-	now := time.Now()
-	s.account.inFlight--
-	s.budget.active--
-	s.budget.watch(s.account, func() { record(s.account, now) })
-	s.budget.serveAll(s.account, now)
 }

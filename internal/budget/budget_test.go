@@ -44,14 +44,21 @@ func (w *woken) names() string {
 }
 
 func ask(organization string, name string) Ask {
-	return Ask{Organization: organization, Limit: askLimit, Asker: Asker{Namespace: "shop", Name: name}, Class: Edit}
+	return Ask{Organization: organization, Limit: askLimit, Key: Key{Version: "1", Content: organization, Proven: true}, Asker: Asker{Namespace: "shop", Name: name}, Class: Edit}
+}
+
+// firstSync is a first sync.
+func firstSync(asker Asker) Ask {
+	a := ask(orgA, "")
+	a.Asker, a.Class, a.Past = asker, Sync, Untried
+	return a
 }
 
 // spend takes n slots at once and reports an answer for each.
 func spend(t *testing.T, b *Budget, organization string, n int) {
 	t.Helper()
 	for i := range n {
-		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Answered()
+		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Accepted()
 	}
 }
 
@@ -80,7 +87,7 @@ func run(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budg
 		t.Cleanup(func() { askLimit = limit3 })
 		synctest.Test(t, func(t *testing.T) {
 			w := &woken{}
-			test(t, New(Options{CallTimeout: callTimeout, Wake: w.wake}), w)
+			test(t, New(Options{Limit: limit, CallTimeout: callTimeout, Wake: w.wake}), w)
 		})
 	})
 }
@@ -90,7 +97,7 @@ func TestSlots(t *testing.T) {
 		slot := take(t, b, ask(orgA, "slow"))
 		spend(t, b, orgA, 2)
 		time.Sleep(10 * time.Second)
-		slot.Answered()
+		slot.Accepted()
 		time.Sleep(50 * time.Second)
 		spend(t, b, orgA, 2) // the two quick ones
 		mustWait(t, b, ask(orgA, "next"))
@@ -114,8 +121,8 @@ func TestSlots(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		take(t, b, ask(orgA, "a")).Answered()
-		take(t, b, ask(orgA, "b")).Answered()
+		take(t, b, ask(orgA, "a")).Accepted()
+		take(t, b, ask(orgA, "b")).Accepted()
 		if got, want := mustWait(t, b, ask(orgA, "c")), callTimeout; got != want {
 			t.Errorf("turn in %s, want %s", got, want)
 		}
@@ -128,7 +135,7 @@ func TestSlots(t *testing.T) {
 		if got := w.names(); got != "next" {
 			t.Errorf("woken: %q, want next", got)
 		}
-		take(t, b, ask(orgA, "next")).Answered()
+		take(t, b, ask(orgA, "next")).Accepted()
 	})
 	run(t, "organizations have budgets of their own", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		spend(t, b, orgA, 3)
@@ -150,7 +157,7 @@ func TestWaiting(t *testing.T) {
 		}
 		mustWait(t, b, ask(orgA, "late")) // the free slots are promised
 		for _, name := range []string{"c", "b", "a"} {
-			take(t, b, ask(orgA, name)).Answered()
+			take(t, b, ask(orgA, name)).Accepted()
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -175,30 +182,35 @@ func TestWaiting(t *testing.T) {
 			t.Errorf("woken: %q, want e", got)
 		}
 	})
-	run(t, "a backlog is paced", limit3, func(t *testing.T, b *Budget, w *woken) {
-		spend(t, b, orgA, 3)
-		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			mustWait(t, b, ask(orgA, name))
+	run(t, "a backlog goes out in a burst, and then at a pace that leaves slots for edits", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
+		woken := 0
+		b.options.Wake = func(asker Asker) {
+			woken++
+			go func() { take(t, b, firstSync(asker)).Accepted() }()
 		}
-		time.Sleep(time.Minute)
-		step := func(wait time.Duration, want string) {
-			t.Helper()
-			time.Sleep(wait)
-			synctest.Wait()
-			if got := w.names(); got != want {
-				t.Errorf("woken: %q, want %q", got, want)
+		sent := 0
+		for i := range 300 {
+			if slot, _ := b.Take(firstSync(Asker{"shop", fmt.Sprint(i)})); slot != nil {
+				slot.Accepted()
+				sent++
 			}
 		}
-		step(0, "a")
-		take(t, b, ask(orgA, "a")).Answered()
-		step(20*time.Second, "b")
-		take(t, b, ask(orgA, "b")).Answered()
-		step(60*time.Second, "c d e") // the last three fit
+		if sent != 80 {
+			t.Errorf("%d at once, want 80", sent)
+		}
+		for _, want := range []int{96, 192} { // by the end of each window, but for the last slots
+			time.Sleep(time.Minute - time.Second)
+			synctest.Wait()
+			if got := sent + woken; got < want-4 || got > want {
+				t.Errorf("%d by now, want %d to %d", got, want-4, want)
+			}
+			time.Sleep(time.Second)
+		}
 	})
 	run(t, "an asker of a new organization leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
 		spend(t, b, orgA, 3)
 		mustWait(t, b, ask(orgA, "moved"))
-		take(t, b, ask(orgB, "moved")).Answered()
+		take(t, b, ask(orgB, "moved")).Accepted()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "" {
@@ -206,28 +218,27 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 	run(t, "only so many requests are under way, whoever they are for", limit3, func(t *testing.T, b *Budget, w *woken) {
-		b.options.MaxInFlight = 2
+		b.places.limit = 2
 		first, second := take(t, b, ask(orgA, "a")), take(t, b, ask(orgB, "b"))
 		mustWait(t, b, ask(orgA, "c"))
 		mustWait(t, b, ask(orgB, "d"))
-		first.Answered()
-		second.Answered()
+		first.Accepted()
+		second.Accepted()
 		if got := w.names(); got != "c d" && got != "d c" {
 			t.Errorf("woken: %q, want c and d", got)
 		}
 		take(t, b, ask(orgA, "c")).Unused()
 		b.Withdraw(ask(orgB, "d").Asker)
-		if b.active != 0 {
-			t.Errorf("%d are still under way", b.active)
+		if b.places.taken != 0 {
+			t.Errorf("%d are still under way", b.places.taken)
 		}
 	})
-	run(t, "a limit that changes counts what was used before as just used", limit3, func(t *testing.T, b *Budget, w *woken) {
+	run(t, "a limit that changes counts what was used before", limit3, func(t *testing.T, b *Budget, w *woken) {
 		spend(t, b, orgA, 3)
 		time.Sleep(30 * time.Second)
-		askLimit = Limit{Requests: 4, Window: 2 * time.Minute}
-		take(t, b, ask(orgA, "a")).Answered()
-		if got := mustWait(t, b, ask(orgA, "b")); got != 2*time.Minute {
-			t.Errorf("turn in %s, want two minutes", got)
+		askLimit = Limit{Requests: 2, Window: 2 * time.Minute}
+		if got := mustWait(t, b, ask(orgA, "a")); got != 90*time.Second {
+			t.Errorf("turn in %s, want 90 s: two minutes after the first ones", got)
 		}
 	})
 	run(t, "another key is innocent until it is refused", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
@@ -240,8 +251,8 @@ func TestWaiting(t *testing.T) {
 			mustWait(t, b, ask(orgA, name))
 		}
 		rotated := ask(orgA, "d")
-		rotated.KeyVersion = "2"
-		take(t, b, rotated).Answered()
+		rotated.Key = Key{Version: "2", Content: "rotated"}
+		take(t, b, rotated).Accepted()
 		if got := w.names(); !strings.Contains(got, "e") {
 			t.Errorf("woken: %q, want e among them", got)
 		}
@@ -250,9 +261,11 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
-		spend(t, b, orgA, 3)
+		for i := range 3 {
+			take(t, b, firstSync(Asker{"shop", fmt.Sprint(i)})).Accepted()
+		}
 		for i, want := range []int{1, 1, 1, 2, 2, 2, 3} {
-			if got := mustWait(t, b, ask(orgA, fmt.Sprint(i))); got != time.Duration(want)*time.Minute {
+			if got := mustWait(t, b, firstSync(Asker{"shop", "next" + fmt.Sprint(i)})).Round(time.Minute); got != time.Duration(want)*time.Minute {
 				t.Errorf("turn of number %d in %s, want %d minutes", i, got, want)
 			}
 		}
@@ -281,7 +294,7 @@ func TestRateLimited(t *testing.T) {
 		}
 		probe := take(t, b, ask(orgA, "a"))
 		mustWait(t, b, ask(orgA, "d"))
-		probe.Answered()
+		probe.Accepted()
 		if got := w.names(); got != "b c d" {
 			t.Errorf("woken after the probe: %q, want b c d", got)
 		}
@@ -315,7 +328,7 @@ func TestRateLimited(t *testing.T) {
 			}
 			time.Sleep(time.Until(until))
 		}
-		take(t, b, ask(orgA, "accepted")).Answered()
+		take(t, b, ask(orgA, "accepted")).Accepted()
 		until := take(t, b, ask(orgA, "refused")).RateLimited(0)
 		if got := time.Until(until); got > 10*time.Second {
 			t.Errorf("silent for %s after a success, want about 5s", got)
@@ -342,7 +355,7 @@ func TestRateLimited(t *testing.T) {
 
 func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(Options{CallTimeout: callTimeout, Wake: func(Asker) {}})
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
 		spend(t, b, orgA, 3)
 		take(t, b, ask(orgB, "refused")).RateLimited(2 * time.Minute)
 		time.Sleep(2 * time.Minute)
@@ -356,8 +369,8 @@ func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute) // until nothing is left of what was learnt from the 429
 		synctest.Wait()
-		if len(b.accounts) != 0 || len(b.places) != 0 {
-			t.Errorf("%d accounts and %d places remain", len(b.accounts), len(b.places))
+		if len(b.accounts) != 0 || len(b.records) != 0 {
+			t.Errorf("%d accounts and %d records remain", len(b.accounts), len(b.records))
 		}
 	})
 }
@@ -401,15 +414,15 @@ func TestParseLimit(t *testing.T) {
 // A step of the clock, by NTP or a suspended machine, moves no time that has a
 // monotonic reading.
 func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
-	b := New(Options{CallTimeout: callTimeout, Wake: func(Asker) {}})
-	b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Used: []UsedSlots{{time.Now().Add(time.Minute).Round(0), 1}}}})
-	take(t, b, ask(orgA, "answered")).Answered()
+	b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
+	b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Used: []Used{{time.Now().Unix(), 1}}}})
+	take(t, b, ask(orgA, "answered")).Accepted()
 	take(t, b, ask(orgA, "lost")).NoAnswer()
 	mustWait(t, b, ask(orgA, "waits"))
 	until := take(t, b, ask(orgB, "refused")).RateLimited(0)
 	times := []time.Time{until, b.accounts[orgB].share.raiseAt}
-	for _, run := range b.accounts[orgA].used.runs {
-		times = append(times, run.Until)
+	for _, run := range b.accounts[orgA].current.entries {
+		times = append(times, run.at)
 	}
 	for _, at := range times {
 		if !strings.Contains(at.String(), " m=") {
@@ -426,13 +439,13 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 			late = append(late, take(t, b, ask(orgA, name)))
 		}
 		rotated := ask(orgA, "d")
-		rotated.KeyVersion = "2"
-		late[0].Answered()
-		take(t, b, rotated).Answered()
+		rotated.Key = Key{Version: "2", Content: "rotated"}
+		late[0].Accepted()
+		take(t, b, rotated).Accepted()
 		late[1].Unauthorized()
 		late[2].Unauthorized()
 		for range 3 {
-			take(t, b, rotated).Answered()
+			take(t, b, rotated).Accepted()
 		}
 	})
 	run(t, "a request that was sent late may arrive late", limit3, func(t *testing.T, b *Budget, _ *woken) {
@@ -442,8 +455,8 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		slot.NoAnswer()
 		spend(t, b, orgA, 2)
 		time.Sleep(time.Minute)
-		take(t, b, ask(orgA, "a")).Answered()
-		take(t, b, ask(orgA, "b")).Answered()
+		take(t, b, ask(orgA, "a")).Accepted()
+		take(t, b, ask(orgA, "b")).Accepted()
 		if got := mustWait(t, b, ask(orgA, "c")); got != callTimeout {
 			t.Errorf("turn in %s, want %s", got, callTimeout)
 		}
@@ -451,8 +464,19 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 	run(t, "a shorter window does not free what was used in the longer one", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
 		spend(t, b, orgA, 80)
 		askLimit = Limit{Requests: 10, Window: 6 * time.Second}
-		if got := mustWait(t, b, ask(orgA, "a")); got < 59*time.Second {
-			t.Errorf("turn in %s, want a minute", got)
+		mustWait(t, b, ask(orgA, "a"))
+		got := 0
+		for range 9 {
+			time.Sleep(6 * time.Second)
+			for i := range 10 {
+				if slot, _ := b.Take(ask(orgA, fmt.Sprint(i))); slot != nil {
+					slot.Accepted()
+					got++
+				}
+			}
+		}
+		if got > 20 || got < 15 {
+			t.Errorf("%d more within the minute, want 15 to 20", got)
 		}
 	})
 }

@@ -3,4 +3,4 @@
 package budget
 
 // seeds are how many random simulations are run.
-const seeds = 150
+const seeds = 10_000

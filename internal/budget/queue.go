@@ -1,138 +1,207 @@
 package budget
 
-import "container/list"
+import (
+	"container/list"
+	"slices"
+)
 
-const numClasses = int(Resync) + 1
-
-// everyTenth slot goes to the lowest class that waits, so that nothing starves.
+// everyTenth slot goes to a class that is not the most urgent that waits, so that
+// nothing starves: to each of them in turns.
 const everyTenth = 10
 
 // queue holds those who wait: the most urgent class first, in a class the
-// namespaces in turns, in a namespace in the order of asking. Adding,
-// removing and serving are O(1) in those who wait.
+// namespaces in turns, in a namespace in the order of asking. Adding, removing and
+// serving do not depend on how many wait, but on how many namespaces do.
 type queue struct {
-	classes [numClasses]turns
-	places  map[Asker]place
+	classes [numClasses]ring
+	len     int
+	asked   int // numbers those who ask
 	served  int
+	spared  int // how many of the tenth slots were given
 }
 
-// turns are the namespaces of one class that have somebody waiting.
-type turns struct {
-	ring   *list.List               // of *waiters, the next to be served first
-	byName map[string]*list.Element // into ring
-	count  int
+// ring are the namespaces of one class that have somebody waiting.
+type ring struct {
+	lines  *list.List               // of *line, the next to be served first
+	byName map[string]*list.Element // into lines
+	len    int
 }
 
-// waiters are the askers of one namespace in one class, of type Asker.
-type waiters struct {
+// line are the waiting records of one namespace in one class, by their past, each in
+// the order of asking.
+type line struct {
 	namespace string
-	askers    *list.List
-}
-
-// place is where an asker waits.
-type place struct {
-	class     Class
-	namespace *list.Element // in turns.ring
-	asker     *list.Element // in waiters.askers
+	pasts     [numPasts]*list.List // of *record
+	len       int
 }
 
 func newQueue() *queue {
-	q := &queue{places: map[Asker]place{}}
+	q := &queue{}
 	for i := range q.classes {
-		q.classes[i] = turns{ring: list.New(), byName: map[string]*list.Element{}}
+		q.classes[i] = ring{lines: list.New(), byName: map[string]*list.Element{}}
 	}
 	return q
 }
 
-func (q *queue) len() int { return len(q.places) }
-
-// add puts an asker at the end of its namespace's queue. An asker that waits
-// keeps its place, unless it has become more urgent.
-func (q *queue) add(asker Asker, class Class) {
-	if old, waits := q.places[asker]; waits {
-		if old.class <= class {
-			return
-		}
-		q.remove(asker)
-	}
-	t := &q.classes[class]
-	namespace := t.byName[asker.Namespace]
-	if namespace == nil {
-		namespace = t.ring.PushBack(&waiters{asker.Namespace, list.New()})
-		t.byName[asker.Namespace] = namespace
-	}
-	t.count++
-	q.places[asker] = place{class, namespace, namespace.Value.(*waiters).askers.PushBack(asker)}
+// add puts a record at the end of its namespace's line.
+func (q *queue) add(r *record, class Class, past Past) {
+	q.asked++
+	r.number = q.asked
+	q.insert(r, class, past)
 }
 
-// remove takes an asker out of the queue, if it is in it.
-func (q *queue) remove(asker Asker) {
-	p, waits := q.places[asker]
-	if !waits {
-		return
-	}
-	delete(q.places, asker)
-	t := &q.classes[p.class]
-	t.count--
-	w := p.namespace.Value.(*waiters)
-	w.askers.Remove(p.asker)
-	if w.askers.Len() == 0 {
-		t.ring.Remove(p.namespace)
-		delete(t.byName, w.namespace)
+// update notes what else is known of a record that waits. It keeps its place, unless
+// it has become more urgent.
+func (q *queue) update(r *record, class Class, past Past) {
+	switch {
+	case class < r.class:
+		q.remove(r)
+		q.add(r, class, past)
+	case past != r.past:
+		q.remove(r)
+		q.insert(r, r.class, past)
 	}
 }
 
-// next takes out the one whose turn it is. The queue must not be empty.
-func (q *queue) next() (Asker, Class) {
-	q.served++
-	class := 0
-	if q.served%everyTenth == 0 {
-		for class = numClasses - 1; q.classes[class].count == 0; class-- {
+// insert puts a record into its line, where its number belongs.
+func (q *queue) insert(r *record, class Class, past Past) {
+	r.class, r.past, r.stage = class, past, queued
+	c := &q.classes[class]
+	element := c.byName[r.asker.Namespace]
+	if element == nil {
+		l := &line{namespace: r.asker.Namespace}
+		for i := range l.pasts {
+			l.pasts[i] = list.New()
 		}
+		element = c.lines.PushBack(l)
+		c.byName[l.namespace] = element
+	}
+	l := element.Value.(*line)
+	l.len, c.len, q.len = l.len+1, c.len+1, q.len+1
+	before := l.pasts[past].Back()
+	for before != nil && before.Value.(*record).number > r.number {
+		before = before.Prev()
+	}
+	if before == nil {
+		r.place = l.pasts[past].PushFront(r)
 	} else {
-		for q.classes[class].count == 0 {
-			class++
+		r.place = l.pasts[past].InsertAfter(r, before)
+	}
+}
+
+// remove takes a record out of the queue.
+func (q *queue) remove(r *record) {
+	c := &q.classes[r.class]
+	element := c.byName[r.asker.Namespace]
+	l := element.Value.(*line)
+	l.pasts[r.past].Remove(r.place)
+	l.len, c.len, q.len, r.place = l.len-1, c.len-1, q.len-1, nil
+	if l.len == 0 {
+		c.lines.Remove(element)
+		delete(c.byName, l.namespace)
+	}
+}
+
+// take takes out a record that is served now; its namespace's next turn comes behind
+// the others'.
+func (q *queue) take(r *record) {
+	for class := range r.class {
+		if q.spares() && q.classes[class].len > 0 {
+			q.spared++
+			break
 		}
 	}
-	return q.take(class, q.classes[class].ring.Front()), Class(class)
+	c := &q.classes[r.class]
+	c.lines.MoveToBack(c.byName[r.asker.Namespace])
+	q.remove(r)
+	q.served++
 }
 
-// nextEdit takes out the next edit of the first namespace that may have one,
-// unless it is the turn of the lowest class.
-func (q *queue) nextEdit(may func(namespace string) bool) (Asker, bool) {
-	if (q.served+1)%everyTenth == 0 && q.classes[Edit].count < q.len() {
-		return Asker{}, false
-	}
-	for namespace := q.classes[Edit].ring.Front(); namespace != nil; namespace = namespace.Next() {
-		if may(namespace.Value.(*waiters).namespace) {
-			q.served++
-			return q.take(int(Edit), namespace), true
+// first is whose turn it is in a class, among those that may; nil for nobody.
+func (q *queue) first(class Class, may func(namespace string, past Past) bool) *record {
+	for element := q.classes[class].lines.Front(); element != nil; element = element.Next() {
+		if r := element.Value.(*line).first(may); r != nil {
+			return r
 		}
 	}
-	return Asker{}, false
+	return nil
 }
 
-// take takes out the first asker of a namespace, which then waits for its next
-// turn behind the others.
-func (q *queue) take(class int, namespace *list.Element) Asker {
-	asker := namespace.Value.(*waiters).askers.Front().Value.(Asker)
-	q.classes[class].ring.MoveToBack(namespace)
-	q.remove(asker)
-	return asker
+// first is who asked first, among those that may.
+func (l *line) first(may func(namespace string, past Past) bool) (first *record) {
+	for past, waiting := range l.pasts {
+		if front := waiting.Front(); front != nil && may(l.namespace, Past(past)) {
+			if r := front.Value.(*record); first == nil || r.number < first.number {
+				first = r
+			}
+		}
+	}
+	return first
 }
 
-// ahead estimates how many are served before an asker that waits: those of more
+// mostUrgent is whose turn it is in the most urgent class that has anybody who may.
+func (q *queue) mostUrgent(may func(namespace string, past Past) bool) *record {
+	for class := range q.classes {
+		if r := q.first(Class(class), may); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// next is whose turn it is, among those that may. Every tenth turn is not the most
+// urgent class's.
+func (q *queue) next(may func(namespace string, past Past) bool) *record {
+	var firsts []*record
+	for class := range q.classes {
+		if r := q.first(Class(class), may); r != nil {
+			if firsts = append(firsts, r); !q.spares() {
+				return r
+			}
+		}
+	}
+	switch len(firsts) {
+	case 0:
+		return nil
+	case 1:
+		return firsts[0]
+	}
+	return firsts[1+q.spared%(len(firsts)-1)]
+}
+
+// spares says that the next slot is a tenth one, which goes to a less urgent class, if
+// one waits.
+func (q *queue) spares() bool { return (q.served+1)%everyTenth == 0 }
+
+// waits says whether anybody of a less urgent class than class waits.
+func (q *queue) waits(class Class) bool {
+	return slices.ContainsFunc(q.classes[class+1:], func(c ring) bool { return c.len > 0 })
+}
+
+// ahead estimates how many are served before a record that waits: those of more
 // urgent classes, and of its own class as many from each namespace as are
 // before it in its own, at the most.
-func (q *queue) ahead(asker Asker) int {
-	p := q.places[asker]
+func (q *queue) ahead(r *record) int {
 	n := 0
-	for class := range int(p.class) {
-		n += q.classes[class].count
+	for class := range int(r.class) {
+		n += q.classes[class].len
 	}
-	own := p.namespace.Value.(*waiters).askers.Len() - 1
-	for namespace := q.classes[p.class].ring.Front(); namespace != nil; namespace = namespace.Next() {
-		n += min(own+1, namespace.Value.(*waiters).askers.Len())
+	c := &q.classes[r.class]
+	own := c.byName[r.asker.Namespace].Value.(*line).upTo(r)
+	for element := c.lines.Front(); element != nil; element = element.Next() {
+		n += min(own, element.Value.(*line).len)
 	}
 	return n - 1
+}
+
+// upTo is how many of a line asked no later than r.
+func (l *line) upTo(r *record) (n int) {
+	for past, waiting := range l.pasts {
+		// Those who ask come to the end, so r is near it.
+		n += waiting.Len()
+		for e := l.pasts[past].Back(); e != nil && e.Value.(*record).number > r.number; e = e.Prev() {
+			n--
+		}
+	}
+	return n
 }

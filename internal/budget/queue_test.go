@@ -14,15 +14,39 @@ func fill(q *queue, askers string) {
 		if _, err := fmt.Sscan(line, &class, &namespace, &name); err != nil {
 			panic(err)
 		}
-		q.add(Asker{namespace, name}, map[string]Class{"edit": Edit, "sync": Sync, "resync": Resync}[class])
+		as := map[string]Class{"edit": Edit, "sync": Sync, "resync": Resync}[class]
+		if r := waiting(q, name); r != nil {
+			q.update(r, as, Untried)
+		} else {
+			q.add(&record{asker: Asker{namespace, name}}, as, Untried)
+		}
 	}
 }
 
+// waiting finds who waits by name; nil for nobody.
+func waiting(q *queue, name string) (found *record) {
+	for class := range q.classes {
+		for e := q.classes[class].lines.Front(); e != nil; e = e.Next() {
+			for _, past := range e.Value.(*line).pasts {
+				for at := past.Front(); at != nil; at = at.Next() {
+					if r := at.Value.(*record); r.asker.Name == name {
+						found = r
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+func anybody(string, Past) bool { return true }
+
 func drain(q *queue) string {
 	var names []string
-	for q.len() > 0 {
-		asker, _ := q.next()
-		names = append(names, asker.Name)
+	for q.len > 0 {
+		r := q.next(anybody)
+		q.take(r)
+		names = append(names, r.asker.Name)
 	}
 	return strings.Join(names, " ")
 }
@@ -35,9 +59,9 @@ func TestOrderOfTheQueue(t *testing.T) {
 		"asking again keeps the place":         {"edit x a,edit x b,edit x a", "a b"},
 		"becoming urgent moves forward":        {"sync x a,sync x b,edit x b", "b a"},
 		"becoming less urgent does not":        {"edit x a,sync x b,sync x a", "a b"},
-		"every tenth is of the lowest class": {
+		"every tenth is of another class": {
 			"edit x 1,edit x 2,edit x 3,edit x 4,edit x 5,edit x 6,edit x 7,edit x 8,edit x 9,edit x 10,edit x 11,sync y s,resync y r",
-			"1 2 3 4 5 6 7 8 9 r 10 11 s",
+			"1 2 3 4 5 6 7 8 9 s 10 11 r",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -50,16 +74,17 @@ func TestOrderOfTheQueue(t *testing.T) {
 	}
 }
 
-func TestEditsAreFoundBehindOnesThatMayNotGo(t *testing.T) {
+func TestThoseWhoMayNotGoArePassedOver(t *testing.T) {
 	q := newQueue()
 	fill(q, "edit bulk b1,edit bulk b2,sync shop first,edit shop e,edit other o")
 	var names []string
 	for {
-		asker, ok := q.nextEdit(func(namespace string) bool { return namespace != "bulk" })
-		if !ok {
+		r := q.first(Edit, func(namespace string, _ Past) bool { return namespace != "bulk" })
+		if r == nil {
 			break
 		}
-		names = append(names, asker.Name)
+		q.take(r)
+		names = append(names, r.asker.Name)
 	}
 	if got := strings.Join(names, " "); got != "e o" {
 		t.Errorf("edits: %s, want e o", got)
@@ -69,19 +94,47 @@ func TestEditsAreFoundBehindOnesThatMayNotGo(t *testing.T) {
 	}
 }
 
+func TestAnotherPastKeepsThePlace(t *testing.T) {
+	q := newQueue()
+	fill(q, "sync x a,sync x b,sync x c")
+	for _, name := range []string{"c", "a"} {
+		q.update(waiting(q, name), Sync, Failed)
+	}
+	if got := drain(q); got != "a b c" {
+		t.Errorf("served %s, want a b c", got)
+	}
+}
+
+func TestTheTenthSlotsGoToTheOtherClassesInTurns(t *testing.T) {
+	q := newQueue()
+	for i := range 100 {
+		fill(q, fmt.Sprintf("edit x e%d,sync y s%d,resync z r%d", i, i, i))
+	}
+	var others []string
+	for range 60 {
+		r := q.next(anybody)
+		if q.take(r); r.class != Edit {
+			others = append(others, r.asker.Name)
+		}
+	}
+	if got := strings.Join(others, " "); got != "s0 r0 s1 r1 s2 r2" {
+		t.Errorf("beside edits were served %s, want s0 r0 s1 r1 s2 r2", got)
+	}
+}
+
 func TestARemovedAskerLeavesNothingBehind(t *testing.T) {
 	q := newQueue()
 	fill(q, "edit x a,edit x b,sync y c")
-	for _, asker := range []Asker{{"x", "a"}, {"y", "c"}, {"x", "b"}, {"x", "b"}, {"z", "z"}} {
-		q.remove(asker)
+	for _, name := range []string{"a", "c", "b"} {
+		q.remove(waiting(q, name))
 	}
-	for class, t2 := range q.classes {
-		if t2.count != 0 || t2.ring.Len() != 0 || len(t2.byName) != 0 {
-			t.Errorf("class %d keeps %+v", class, t2)
+	for class, c := range q.classes {
+		if c.len != 0 || c.lines.Len() != 0 || len(c.byName) != 0 {
+			t.Errorf("class %d keeps %+v", class, c)
 		}
 	}
-	if q.len() != 0 {
-		t.Errorf("%d places remain", q.len())
+	if q.len != 0 {
+		t.Errorf("%d remain", q.len)
 	}
 }
 
@@ -89,10 +142,10 @@ func TestAheadSaysWhenTheTurnIs(t *testing.T) {
 	q := newQueue()
 	fill(q, "sync x a,sync x b,sync x c,sync y d,edit z e")
 	want := drainOrder(t, "sync x a,sync x b,sync x c,sync y d,edit z e")
-	for _, asker := range []Asker{{"z", "e"}, {"y", "d"}, {"x", "c"}} {
+	for _, name := range []string{"e", "d", "c"} {
 		// For the last of a namespace the estimate counts all before it.
-		if got := q.ahead(asker); got < slices.Index(want, asker.Name) || got > slices.Index(want, asker.Name)+1 {
-			t.Errorf("%s has %d ahead, order is %v", asker.Name, got, want)
+		if got := q.ahead(waiting(q, name)); got < slices.Index(want, name) || got > slices.Index(want, name)+1 {
+			t.Errorf("%s has %d ahead, order is %v", name, got, want)
 		}
 	}
 }

@@ -3,4 +3,4 @@
 package budget
 
 // seeds are few, because the race detector slows simulations down tenfold.
-const seeds = 12
+const seeds = 200

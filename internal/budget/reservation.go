@@ -2,31 +2,45 @@ package budget
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
 const (
 	// saveTimeout bounds one attempt to save reservations.
 	saveTimeout = 10 * time.Second
-	// After a failed attempt, the next one comes after firstSaveRetry, and after
-	// twice as long with every further failure, up to maxSaveRetry.
-	firstSaveRetry = time.Second
-	maxSaveRetry   = 30 * time.Second
+	// clockSkew is how much the clocks of two processes may differ, one after the other.
+	clockSkew = 5 * time.Second
 	// buckets is into how many steps of a window the times in a Reservation are
 	// rounded, so that it stays small whatever the limit is.
 	buckets = 20
+	// many organizations are so many that the times of each are rounded to one, so that
+	// all fit into 1 MiB.
+	many = 1000
 )
 
+// saveBackoff spaces attempts to save.
+var saveBackoff = doubling(time.Second, 30*time.Second)
+
 // Reservation is what a process that comes after this one must know of an
-// account, to keep the limit.
+// organization's requests, to keep the limit.
 type Reservation struct {
-	// Window is that of the organization's limit, in nanoseconds.
+	// Window is the longest that was reckoned with, in nanoseconds.
 	Window time.Duration `json:"window"`
-	// Open is how many slots may have been used at any time until this process
+	// Open is how many requests may have been sent at any time until this process
 	// ended.
 	Open int `json:"open,omitempty"`
-	// Used are slots that are free again at a known time.
-	Used []UsedSlots `json:"used,omitempty"`
+	// Used are requests that reached OpenCX at a known time.
+	Used []Used `json:"used,omitempty"`
+}
+
+// Used are requests that reached OpenCX at the latest at the same time.
+type Used struct {
+	// At is that time, in seconds since 1970.
+	At int64 `json:"at"`
+	// Slots is how many they are.
+	Slots int `json:"n"`
 }
 
 // SaveFunc keeps reservations, by organization, where a restart does not
@@ -39,45 +53,41 @@ func (a *account) block() int { return max(1, a.limit.Requests/10) }
 
 // wantsBlock says that those who wait will soon need more than is reserved.
 func (a *account) wantsBlock() bool {
-	return a.reserves && a.credit <= a.block()/2 && a.queue.len()+len(a.turns) > a.credit
+	return a.reserves && a.credit <= a.block()/2 && a.queue.len > a.credit
 }
 
-// reservation is what to save of the account when reserved is added to its
-// credit.
-func (a *account) reservation(reserved int, now time.Time) Reservation {
-	return Reservation{Window: a.limit.Window, Open: a.inFlight + a.credit + reserved, Used: a.used.rounded(a.limit.Window/buckets, now)}
-}
-
-// rounded is what is used by the wall clock, rounded up to a multiple of step.
-func (u *usedSlots) rounded(step time.Duration, now time.Time) []UsedSlots {
-	var rounded usedSlots
-	for _, run := range u.runs {
-		rounded.add(now.Round(0).Add(run.Until.Sub(now)+step).Truncate(step), run.Slots)
+// used is when the requests of ledgers were made, by the wall clock, rounded up to
+// multiples of step.
+func used(step time.Duration, now time.Time, ledgers ...*ledger) (all []Used) {
+	seconds := map[int64]int{}
+	for _, l := range ledgers {
+		for _, r := range l.entries {
+			wall := now.Round(0).Add(r.at.Sub(now) + step).Truncate(step)
+			seconds[wall.Add(time.Second-1).Unix()] += r.slots
+		}
 	}
-	return rounded.runs
+	for _, at := range slices.Sorted(maps.Keys(seconds)) {
+		all = append(all, Used{at, seconds[at]})
+	}
+	return all
 }
 
-// inheritance is what earlier processes reserved for an organization that nobody has
-// asked for yet.
-type inheritance struct {
-	window time.Duration
-	used   usedSlots
-}
-
-// add counts what r reserves. Clocks differ and are set, so no slot is free again
-// later than if it was used just now.
-func (i *inheritance) add(r Reservation, callTimeout time.Duration, now time.Time) {
-	i.window = r.Window
-	latest := now.Add(callTimeout + r.Window)
-	for _, run := range r.Used {
-		at := now.Add(run.Until.Sub(now.Round(0))) // by the monotonic clock from here on
+// ledger is what r says was sent, for who reckons with window. Clocks differ and are
+// set, so nothing counts as sent later than just now. After a longer window all counts
+// for as long as it would have counted there.
+func (r Reservation) ledger(callTimeout, window time.Duration, now time.Time) *ledger {
+	l := &ledger{}
+	longer := max(0, r.Window-window)
+	latest := now.Add(callTimeout + longer)
+	for _, u := range r.Used {
+		at := now.Add(time.Unix(u.At, 0).Sub(now.Round(0)) + clockSkew + longer) // by the monotonic clock from here on
 		if at.After(latest) {
 			at = latest
 		}
-		i.used.add(at, run.Slots)
+		l.add(at, u.Slots)
 	}
-	i.used.add(latest, r.Open)
-	i.used.prune(now)
+	l.add(latest, r.Open)
+	return l
 }
 
 // Restore makes the budget respect what processes before this one may have
@@ -90,30 +100,24 @@ func (b *Budget) Restore(reservations map[string]Reservation) {
 
 func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 	for name, r := range reservations {
-		if b.before[name] == nil {
-			b.before[name] = &inheritance{}
+		l := r.ledger(b.options.CallTimeout, b.longest, now)
+		if before := b.before[name]; before != nil {
+			before.addAll(l)
+		} else {
+			b.before[name] = l
 		}
-		b.before[name].add(r, b.options.CallTimeout, now)
 		if acct := b.accounts[name]; acct != nil {
-			b.inherit(acct, now)
+			b.inherit(acct)
 		}
 	}
 }
 
 // inherit gives an account what was reserved for its organization.
-func (b *Budget) inherit(acct *account, now time.Time) {
-	before := b.before[acct.name]
-	if before == nil {
-		return
+func (b *Budget) inherit(acct *account) {
+	if before := b.before[acct.name]; before != nil {
+		acct.current.addAll(before)
+		delete(b.before, acct.name)
 	}
-	delete(b.before, acct.name)
-	if before.window != acct.limit.Window {
-		before.used.prune(now)
-		acct.used.add(now.Add(max(before.window, acct.limit.Window)), before.used.count)
-	} else {
-		acct.used.addAll(&before.used)
-	}
-	acct.prune(now)
 }
 
 // reserve saves a block for each account that wants one, unless a save is under
@@ -124,34 +128,42 @@ func (b *Budget) reserve() {
 		return
 	}
 	now := time.Now()
-	var blocks map[*account]int
-	for _, acct := range b.accounts {
+	blocks := map[*account]int{}
+	for acct := range b.wanting {
 		if acct.wantsBlock() {
-			if blocks == nil {
-				blocks = map[*account]int{}
-			}
 			blocks[acct] = acct.block()
 		}
 	}
-	if blocks == nil {
+	clear(b.wanting)
+	if len(blocks) == 0 {
 		return
 	}
-	reservations := map[string]Reservation{}
+	b.saving = true
+	go b.save(b.reservations(blocks, now), blocks)
+}
+
+// reservations is what to save when blocks are added to the credits of accounts.
+func (b *Budget) reservations(blocks map[*account]int, now time.Time) map[string]Reservation {
+	step := b.longest / buckets
+	if len(b.accounts)+len(b.before) > many {
+		step = b.longest
+	}
+	all := map[string]Reservation{}
 	for name, before := range b.before {
-		if before.used.prune(now); before.used.count > 0 {
-			reservations[name] = Reservation{Window: before.window, Used: before.used.rounded(before.window/buckets, now)}
-		} else {
+		if before.forget(now.Add(-b.longest)); before.empty() {
 			delete(b.before, name)
+		} else {
+			all[name] = Reservation{Window: b.longest, Used: used(step, now, before)}
 		}
 	}
 	for name, acct := range b.accounts {
-		acct.prune(now)
-		if r := acct.reservation(blocks[acct], now); r.Open > 0 || len(r.Used) > 0 {
-			reservations[name] = r
+		b.prune(acct, now)
+		r := Reservation{Window: b.longest, Open: acct.underWay + acct.credit + blocks[acct], Used: used(step, now, acct.ledgers...)}
+		if r.Open > 0 || len(r.Used) > 0 {
+			all[name] = r
 		}
 	}
-	b.saving = true
-	go b.save(reservations, blocks)
+	return all
 }
 
 func (b *Budget) save(reservations map[string]Reservation, blocks map[*account]int) {
@@ -162,28 +174,25 @@ func (b *Budget) save(reservations map[string]Reservation, blocks map[*account]i
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	switch {
-	case err != nil:
-		wait := min(firstSaveRetry<<min(b.saveFailures, 10), maxSaveRetry)
-		b.saveFailures++
-		time.AfterFunc(wait, func() {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.saving = false
-			b.reserve()
-		})
+	for acct := range blocks {
+		b.wanting[acct] = struct{}{} // perhaps again
+	}
+	b.unsaved = err != nil
+	if err != nil {
+		b.at(now.Add(b.saveRetry.Step()), func(time.Time) { b.saving = false })
 		return
-	case others != nil:
+	}
+	b.saveRetry = saveBackoff
+	b.saving = false
+	if others != nil {
 		b.restore(others, now)
-	default:
-		b.saveFailures = 0
+	} else {
 		for acct, n := range blocks {
 			acct.credit += n
 		}
 	}
-	b.saving = false
 	for acct := range blocks {
-		b.serve(acct, now, Asker{})
+		b.serve(acct, now, nil)
 	}
-	b.reserve()
+	b.settle(now)
 }

@@ -20,7 +20,7 @@ func TestAProcessThatIsKilledLeavesTheLimitIntact(t *testing.T) {
 			}
 			for range 8 {
 				time.Sleep(s.upTo(time.Minute))
-				s.start()
+				s.start(0)
 			}
 			time.Sleep(20 * time.Minute)
 			s.mu.Lock()
@@ -40,7 +40,7 @@ func TestACrashLoopStaysInsideTheLimit(t *testing.T) {
 		}
 		for range 300 {
 			time.Sleep(s.upTo(2 * time.Second))
-			s.start()
+			s.start(0)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -51,15 +51,15 @@ func TestACrashLoopStaysInsideTheLimit(t *testing.T) {
 	})
 }
 
-// ledger is a place for reservations; err is what saving fails with.
-type ledger struct {
+// store is a place for reservations; err is what saving fails with.
+type store struct {
 	mu     sync.Mutex
 	saves  []map[string]Reservation
 	others map[string]Reservation
 	err    error
 }
 
-func (l *ledger) save(_ context.Context, r map[string]Reservation) (map[string]Reservation, error) {
+func (l *store) save(_ context.Context, r map[string]Reservation) (map[string]Reservation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -73,7 +73,7 @@ func (l *ledger) save(_ context.Context, r map[string]Reservation) (map[string]R
 	return nil, nil
 }
 
-func (l *ledger) fail(err error) {
+func (l *store) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.err = err
@@ -89,34 +89,34 @@ func takeSaved(t *testing.T, b *Budget, a Ask) *Slot {
 	return take(t, b, a)
 }
 
-func runSaved(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budget, w *woken, l *ledger)) {
+func runSaved(t *testing.T, name string, limit Limit, test func(t *testing.T, b *Budget, w *woken, l *store)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		askLimit = limit
 		t.Cleanup(func() { askLimit = limit3 })
 		synctest.Test(t, func(t *testing.T) {
-			w, l := &woken{}, &ledger{}
-			test(t, New(Options{CallTimeout: callTimeout, Wake: w.wake, Save: l.save}), w, l)
+			w, l := &woken{}, &store{}
+			test(t, New(Options{Limit: limit, CallTimeout: callTimeout, Wake: w.wake, Save: l.save}), w, l)
 		})
 	})
 }
 
 func TestReservations(t *testing.T) {
 	limit20 := Limit{Requests: 20, Window: time.Minute}
-	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
-		for i := range 18 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
+		for i := range 16 {
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
 		}
-		if len(l.saves) != 9 {
-			t.Errorf("%d saves for 18 requests in blocks of 2, want 9", len(l.saves))
+		if len(l.saves) != 8 {
+			t.Errorf("%d saves for 16 requests in blocks of 2, want 8", len(l.saves))
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(l.saves) != 9 {
-			t.Errorf("%d saves in an idle hour", len(l.saves)-9)
+		if len(l.saves) != 8 {
+			t.Errorf("%d saves in an idle hour", len(l.saves)-8)
 		}
 	})
-	runSaved(t, "nothing is sent while nothing can be saved", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
+	runSaved(t, "nothing is sent while nothing can be saved", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
 		l.fail(errors.New("no API server"))
 		mustWait(t, b, ask(orgA, "a"))
 		time.Sleep(10 * time.Minute)
@@ -126,13 +126,13 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken: %q", got)
 		}
 		l.fail(nil)
-		time.Sleep(maxSaveRetry)
+		time.Sleep(saveBackoff.Cap)
 		synctest.Wait()
 		if got := w.names(); got != "a" {
 			t.Errorf("woken: %q, want a", got)
 		}
 	})
-	runSaved(t, "what another process saves meanwhile counts", limit20, func(t *testing.T, b *Budget, w *woken, l *ledger) {
+	runSaved(t, "what another process saves meanwhile counts", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
 		l.others = map[string]Reservation{orgA: {Window: time.Minute, Open: 20}, orgB: {Window: time.Minute, Open: 19}}
 		mustWait(t, b, ask(orgA, "a"))
 		time.Sleep(callTimeout + time.Minute - time.Nanosecond)
@@ -146,11 +146,11 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken: %q, want a", got)
 		}
 	})
-	runSaved(t, "a clock that was wrong neither opens nor shuts for long", limit20, func(t *testing.T, b *Budget, w *woken, _ *ledger) {
+	runSaved(t, "a clock that was wrong neither opens nor shuts for long", limit20, func(t *testing.T, b *Budget, w *woken, _ *store) {
 		year := 365 * 24 * time.Hour
 		b.Restore(map[string]Reservation{
-			orgA: {Window: time.Minute, Used: []UsedSlots{{Until: time.Now().Add(year), Slots: 1 << 30}}},
-			orgB: {Window: time.Minute, Open: 20, Used: []UsedSlots{{Until: time.Now().Add(-year), Slots: 20}}},
+			orgA: {Window: time.Minute, Used: []Used{{At: time.Now().Add(year).Unix(), Slots: 1 << 30}}},
+			orgB: {Window: time.Minute, Open: 20, Used: []Used{{At: time.Now().Add(-year).Unix(), Slots: 20}}},
 		})
 		for _, organization := range []string{orgA, orgB} {
 			if got, most := mustWait(t, b, ask(organization, organization)), callTimeout+time.Minute; got > most {
@@ -163,16 +163,16 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken: %q, want both", got)
 		}
 	})
-	runSaved(t, "numbers that make no sense open nothing", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
-		b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Open: -100, Used: []UsedSlots{{time.Now().Add(time.Minute), -100}, {time.Now().Add(time.Minute), 20}}}})
+	runSaved(t, "numbers that make no sense open nothing", limit20, func(t *testing.T, b *Budget, _ *woken, l *store) {
+		b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Open: -100, Used: []Used{{time.Now().Add(time.Minute).Unix(), -100}, {time.Now().Add(time.Minute).Unix(), 20}}}})
 		mustWait(t, b, ask(orgA, "a"))
 		synctest.Wait()
 		mustWait(t, b, ask(orgA, "a"))
 	})
-	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
+	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		b.Restore(map[string]Reservation{"crm/gone": {Window: time.Minute, Open: 5}})
 		for _, want := range []int{2, 1} { // with what was restored, and a window later without
-			takeSaved(t, b, ask(orgA, "a")).Answered()
+			takeSaved(t, b, ask(orgA, "a")).Accepted()
 			if got := l.saves[len(l.saves)-1]; len(got) != want {
 				t.Errorf("saved: %v, want %d organizations", got, want)
 			}
@@ -180,8 +180,8 @@ func TestReservations(t *testing.T) {
 			synctest.Wait()
 		}
 	})
-	runSaved(t, "what was reserved with another window counts as just used", limit20, func(t *testing.T, b *Budget, w *woken, _ *ledger) {
-		b.Restore(map[string]Reservation{orgA: {Window: time.Second, Used: []UsedSlots{{Until: time.Now().Add(time.Second), Slots: 20}}}})
+	runSaved(t, "what was reserved with another window counts as just used", limit20, func(t *testing.T, b *Budget, w *woken, _ *store) {
+		b.Restore(map[string]Reservation{orgA: {Window: time.Second, Used: []Used{{At: time.Now().Add(time.Second).Unix(), Slots: 20}}}})
 		mustWait(t, b, ask(orgA, "a"))
 		time.Sleep(time.Minute - time.Nanosecond)
 		synctest.Wait()
@@ -189,15 +189,15 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken too early: %q", got)
 		}
 	})
-	runSaved(t, "a shorter window does not free what was reserved with a longer one", limit20, func(t *testing.T, b *Budget, _ *woken, _ *ledger) {
-		b.Restore(map[string]Reservation{orgA: {Window: time.Hour, Used: []UsedSlots{{Until: time.Now().Add(time.Hour), Slots: 20}}}})
+	runSaved(t, "a shorter window does not free what was reserved with a longer one", limit20, func(t *testing.T, b *Budget, _ *woken, _ *store) {
+		b.Restore(map[string]Reservation{orgA: {Window: time.Hour, Used: []Used{{At: time.Now().Add(time.Hour).Unix(), Slots: 20}}}})
 		if got := mustWait(t, b, ask(orgA, "a")); got < 59*time.Minute {
 			t.Errorf("turn in %s, want an hour", got)
 		}
 	})
-	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *ledger) {
+	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		for i := range 50_000 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
 			time.Sleep(time.Hour / 50_000)
 		}
 		mustHave := l.saves[len(l.saves)-1][orgA]

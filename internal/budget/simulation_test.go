@@ -26,7 +26,9 @@ type simulation struct {
 	budget   *Budget
 	process  int // how often it was started
 	saved    map[string]Reservation
+	savedBy  time.Duration // by how much the clock was fast of the process that saved
 	asked    map[Asker]Ask
+	past     map[Asker]Past
 	askedAt  map[Asker]time.Time
 	accepted map[Asker]time.Time
 	busy     map[Asker]bool // is being attempted
@@ -35,6 +37,7 @@ type simulation struct {
 	arrivals []time.Time    // admitted, ours and those of others
 	ours     []time.Time    // when a request of ours arrived
 	refused  []time.Time    // when a request of ours was answered 429
+	answered time.Time      // when the last answer came
 	requests sync.WaitGroup
 }
 
@@ -46,9 +49,10 @@ func simulate(t *testing.T, limit Limit, seed uint64, test func(s *simulation)) 
 			answer:  func(Ask) Obstacle { return None },
 			random:  rand.New(rand.NewPCG(seed, 0)),
 			asked:   map[Asker]Ask{},
+			past:    map[Asker]Past{},
 			askedAt: map[Asker]time.Time{}, accepted: map[Asker]time.Time{},
 		}
-		s.start()
+		s.start(0)
 		test(s)
 		s.requests.Wait()
 		time.Sleep(s.delay) // for a save that is under way
@@ -56,8 +60,9 @@ func simulate(t *testing.T, limit Limit, seed uint64, test func(s *simulation)) 
 }
 
 // start kills the process that is running, at whatever it is doing, and starts
-// another, which finds what was saved and everybody who still asks.
-func (s *simulation) start() {
+// another, which finds what was saved and everybody who still asks. Its clock is
+// fast by so much.
+func (s *simulation) start(fast time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.process++
@@ -65,22 +70,41 @@ func (s *simulation) start() {
 	s.busy, s.again = map[Asker]bool{}, map[Asker]bool{}
 	process := s.process
 	s.budget = New(Options{
+		Limit:       s.limit,
 		CallTimeout: callTimeout,
+		MaxInFlight: 10,
 		Wake:        func(a Asker) { s.requests.Go(func() { s.attempt(process, a) }) },
 		Save: func(_ context.Context, r map[string]Reservation) (map[string]Reservation, error) {
 			time.Sleep(s.upTo(s.delay))
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if process == s.process {
-				s.saved = r
+				s.saved, s.savedBy = r, fast
 			}
 			return nil, nil
 		},
 	})
-	s.budget.Restore(s.saved)
+	found := map[string]Reservation{} // as it looks by this clock
+	for name, r := range s.saved {
+		r.Used = slices.Clone(r.Used)
+		for i := range r.Used {
+			r.Used[i].At += int64((s.savedBy - fast).Seconds())
+		}
+		found[name] = r
+	}
+	s.budget.Restore(found)
 	for a := range s.asked {
 		s.requests.Go(func() { s.attempt(process, a) })
 	}
+}
+
+// lose has what was saved deleted. Then what counts is when a contact was attempted
+// last, and that some may have been on their way.
+func (s *simulation) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.savedBy = 0
+	s.saved = map[string]Reservation{orgA: {Window: s.limit.Window, Open: 10, Used: []Used{{At: s.answered.Unix() + 1, Slots: s.limit.Requests}}}}
 }
 
 // upTo is a random duration up to d.
@@ -106,6 +130,9 @@ func (s *simulation) askWith(ask Ask) Asker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ask.Organization, ask.Limit = orgA, s.limit
+	if ask.Key == (Key{}) {
+		ask.Key = Key{Version: "1", Content: "ocx_a", Proven: true}
+	}
 	s.asked[ask.Asker] = ask
 	s.askedAt[ask.Asker] = time.Now()
 	process := s.process
@@ -143,6 +170,12 @@ func (s *simulation) attempt(process int, a Asker) {
 
 // send sends the request of one asker if it may, and says whether it failed.
 func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
+	s.mu.Lock()
+	past, tried := s.past[ask.Asker]
+	s.mu.Unlock()
+	if ask.Past = past; !tried {
+		ask.Past = Untried
+	}
 	slot, _ := budget.Take(ask)
 	if slot == nil {
 		return false
@@ -155,6 +188,7 @@ func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
 	if process != s.process {
 		return false // killed
 	}
+	s.answered = time.Now()
 	obstacle := RateLimited
 	if admitted {
 		obstacle = s.answer(ask)
@@ -165,12 +199,16 @@ func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
 	case Unauthorized:
 		slot.Unauthorized()
 	case Unavailable:
-		slot.Failed()
+		slot.Failed(0)
 	case None:
-		slot.Answered()
+		slot.Accepted()
 		s.accepted[ask.Asker] = time.Now()
+		s.past[ask.Asker] = Accepted
 		delete(s.asked, ask.Asker)
 		return false
+	}
+	if obstacle != RateLimited {
+		s.past[ask.Asker] = Failed
 	}
 	return true
 }
@@ -231,11 +269,11 @@ var perMinute = Limit{Requests: 100, Window: time.Minute}
 
 func TestASmallBatchGoesOutAtOnce(t *testing.T) {
 	simulate(t, perMinute, 1, func(s *simulation) {
-		for i := range 90 {
+		for i := range 80 {
 			s.ask(Sync, "shop", fmt.Sprint(i))
 		}
 		time.Sleep(3 * time.Second)
-		s.acceptedAll(90)
+		s.acceptedAll(80)
 	})
 }
 
@@ -251,9 +289,8 @@ func TestADrainIsAsFastAsTheLimitLetsItBe(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		s.acceptedAll(1000)
-		bound := 9 * time.Minute
-		if took := time.Since(start); took > bound*115/100 {
-			t.Errorf("the drain took %s, want at most 1.15 × %s", took, bound)
+		if took, most := time.Since(start), 10*time.Minute+30*time.Second; took > most+time.Second {
+			t.Errorf("the drain took %s, want at most half a window more than 1000 ÷ 100 windows", took)
 		}
 	})
 }
@@ -352,7 +389,7 @@ func TestAShareThatIsLeftByOthersIsTakenAgain(t *testing.T) {
 		s.mu.Unlock()
 		time.Sleep(5 * time.Minute)
 		s.mu.Lock()
-		if got := len(s.ours) - before; got < 490 {
+		if got := len(s.ours) - before; got < 470 {
 			t.Errorf("%d requests in five minutes, want nearly 500", got)
 		}
 		for a := range s.asked {
@@ -413,8 +450,8 @@ func TestAKeyThatIsRevokedDuringADrainIsNotedAtOnce(t *testing.T) {
 		time.Sleep(40 * time.Minute)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.accepted) != 900 || len(s.budget.places) != 0 {
-			t.Errorf("%d of 900 accepted after it passed, %d places remain", len(s.accepted), len(s.budget.places))
+		if len(s.accepted) != 900 || len(s.budget.records) != 0 {
+			t.Errorf("%d of 900 accepted after it passed, %d records remain", len(s.accepted), len(s.budget.records))
 		}
 	})
 }
@@ -429,6 +466,7 @@ func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
 			}
 			return None
 		}
+		s.past[Asker{"shop", "edit"}] = Accepted
 		s.ask(Sync, "shop", "poison")
 		time.Sleep(30 * time.Second)
 		start := time.Now()
@@ -442,16 +480,20 @@ func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
-// Askers of all classes and many namespaces come and go at random,
-// over a slow network, to an OpenCX that fails at random. Whatever happens, the
-// limit is kept, nobody is forgotten, and everybody is served in good time.
+// Askers of all classes and many namespaces come and go at random, over a slow
+// network, to an OpenCX that fails at random; keys are rotated; processes are killed, on
+// nodes whose clocks differ, and what they saved is deleted. Whatever happens, the limit
+// is kept, nobody is forgotten, and everybody is served in good time.
 func TestWhateverHappens(t *testing.T) {
 	var requests atomic.Int64
-	t.Cleanup(func() { t.Logf("%d requests were simulated", requests.Load()) })
-	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+	t.Cleanup(func() { t.Logf("%d requests were simulated in %d runs", requests.Load(), seeds) })
+	const at = 100
+	for from := uint64(0); from < seeds; from += at {
+		t.Run(fmt.Sprintf("seeds from %d", from), func(t *testing.T) {
 			t.Parallel()
-			requests.Add(int64(whatever(t, seed)))
+			for seed := from; seed < from+at; seed++ {
+				requests.Add(int64(whatever(t, seed)))
+			}
 		})
 	}
 }
@@ -459,31 +501,37 @@ func TestWhateverHappens(t *testing.T) {
 // whatever simulates what happens with one seed and returns how many requests
 // that took.
 func whatever(t *testing.T, seed uint64) (requests int) {
-	limit := Limit{Requests: 1 + int(seed*seed*seed)%3000, Window: time.Minute}
+	random := rand.New(rand.NewPCG(seed, 1))
+	limit := Limit{Requests: 1 + random.IntN(20), Window: time.Minute}
+	if seed%500 == 0 {
+		limit.Requests *= 20
+	}
 	simulate(t, limit, seed, func(s *simulation) {
 		s.delay = 4 * time.Second
-		failing := 0.01 * float64(seed%3)
+		failing := 0.01 * float64(random.IntN(3))
 		s.answer = func(Ask) Obstacle {
 			if s.random.Float64() < failing {
 				return []Obstacle{Unauthorized, Unavailable}[s.random.IntN(2)]
 			}
 			return None
 		}
-		n := 10 * limit.Requests
+		n, rotates := 5*limit.Requests, random.IntN(2) == 0
 		for i := range n {
-			version := ""
-			if seed%2 == 1 {
-				version = fmt.Sprint(10 * i / n) // the key is rotated nine times
+			key := Key{Version: "1", Content: "ocx_1", Proven: true}
+			if rotates { // nine times
+				key.Version = fmt.Sprint(10 * i / n)
+				key.Content = fmt.Sprint("ocx_", 10*i/n%3)
 			}
-			a := s.askWith(Ask{KeyVersion: version, Class: Class(s.upTo(time.Duration(numClasses - 1))), Asker: Asker{fmt.Sprint(int(s.upTo(20))), fmt.Sprint(i)}})
-			switch s.upTo(999) {
+			a := s.askWith(Ask{Key: key, Class: Class(random.IntN(numClasses)), Asker: Asker{fmt.Sprint(random.IntN(20)), fmt.Sprint(i)}})
+			switch random.IntN(8 * limit.Requests) {
 			case 0: // asks for nothing any more, or again
 				s.budget.Withdraw(a)
 				s.requests.Go(func() { s.attempt(s.process, a) })
-			case 1:
-				if seed%4 == 0 {
-					s.start()
-				}
+			case 1, 2:
+				s.start(time.Duration(random.IntN(6)) * time.Second)
+			case 3:
+				s.lose()
+				s.start(time.Duration(random.IntN(6)) * time.Second)
 			}
 			// Nearly twice what the limit takes, in bursts, and then half of it.
 			pause := time.Minute / time.Duration(limit.Requests)
@@ -493,16 +541,16 @@ func whatever(t *testing.T, seed uint64) (requests int) {
 				time.Sleep(s.upTo(4 * pause))
 			}
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(20 * time.Minute)
 		s.requests.Wait()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.accepted) != n || len(s.refused) != 0 || failing == 0 && len(s.ours) != n+s.lost {
-			t.Errorf("limit %d: %d of %d accepted with %d requests, %d over the limit; %d were under way at a kill",
-				limit.Requests, len(s.accepted), n, len(s.ours), len(s.refused), s.lost)
+			t.Errorf("seed %d, limit %d: %d of %d accepted with %d requests, %d over the limit; %d were under way at a kill",
+				seed, limit.Requests, len(s.accepted), n, len(s.ours), len(s.refused), s.lost)
 		}
-		if len(s.asked) != 0 || len(s.budget.places) != 0 {
-			t.Errorf("%d forgotten, %d places remain", len(s.asked), len(s.budget.places))
+		if len(s.asked) != 0 || len(s.budget.records) != 0 {
+			t.Errorf("seed %d: %d forgotten, %d records remain", seed, len(s.asked), len(s.budget.records))
 		}
 		requests = len(s.ours)
 	})

@@ -46,15 +46,37 @@ func (b *Budget) States() []State {
 }
 
 func (a *account) look(now time.Time) State {
-	state := State{Organization: a.name, Available: a.free(now), Limit: a.share.requests, Obstacle: a.gate.obstacle}
+	state := State{Organization: a.name, Available: a.free(now), Limit: a.share.requests, Obstacle: a.obstacle()}
 	for class := range a.queue.classes {
-		state.Waiting[class] = a.queue.classes[class].count
+		state.Waiting[class] = a.queue.classes[class].len
 	}
 	if state.Obstacle != None {
-		state.Until = a.gate.until
+		state.Until = latest(a.silence.until, a.breaker.until)
 	}
-	if n := a.queue.len(); n > 0 {
-		state.DrainsAt = a.turnAt(n-1, now)
+	if a.queue.len > 0 {
+		state.DrainsAt = a.drainsAt(now)
 	}
 	return state
+}
+
+// obstacle is what is in the way of all who wait, as OpenCX told.
+func (a *account) obstacle() Obstacle {
+	if a.silence.on() {
+		return RateLimited
+	}
+	return a.breaker.obstacle
+}
+
+// obstacle is what is in the way of an account's askers.
+func (b *Budget) obstacle(acct *account) Obstacle {
+	_, unproven := b.unproven.waiting[acct]
+	switch told := acct.obstacle(); {
+	case told != None:
+		return told
+	case unproven:
+		return Unproven
+	case b.unsaved && acct.reserves && acct.credit == 0:
+		return Unsaved
+	}
+	return None
 }

@@ -2,9 +2,11 @@ package controller
 
 import (
 	"errors"
-	"math/rand/v2"
+	"math"
 	"net/http"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -35,9 +37,16 @@ type meaning struct {
 	retry backoff
 	// hint follows what OpenCX said.
 	hint string
-	// end tells the budget how the request ended.
-	end func(*budget.Slot)
+	// end tells the budget how the request ended, and after which time OpenCX wants the
+	// next one, 0 for when it does not say. It returns before when it must not come.
+	end func(s *budget.Slot, retryAfter time.Duration) (until time.Time)
 }
+
+// The ends of a slot that take no time.
+func endAnswered(s *budget.Slot, _ time.Duration) time.Time     { s.Accepted(); return time.Time{} }
+func endUnauthorized(s *budget.Slot, _ time.Duration) time.Time { s.Unauthorized(); return time.Time{} }
+func endFailed(s *budget.Slot, _ time.Duration) time.Time       { return s.Failed(0) }
+func endSilent(s *budget.Slot, _ time.Duration) time.Time       { s.NoAnswer(); return time.Time{} }
 
 var (
 	quickRetry     = backoff{5 * time.Second, 15 * time.Minute}
@@ -51,20 +60,19 @@ const (
 	redirectHint = "; redirects are not followed, because they would carry the API key elsewhere: check --opencx-api-url"
 )
 
-// meanings say what every answer means: the first row that fits. No answer is code
-// 0. A 429 ends its slot by itself, because it carries the time to wait.
+// meanings say what every answer means: the first row that fits. No answer is code 0.
 var meanings = []meaning{
-	{200, 299, v1alpha1.SyncedReason, accepted, backoff{}, "", (*budget.Slot).Answered},
-	{429, 429, v1alpha1.RateLimitedReason, limited, backoff{}, "", nil},
+	{200, 299, v1alpha1.SyncedReason, accepted, backoff{}, "", endAnswered},
+	{429, 429, v1alpha1.RateLimitedReason, limited, backoff{}, "", (*budget.Slot).RateLimited},
 	{408, 408, v1alpha1.ServerErrorReason, soft, quickRetry, "", (*budget.Slot).Failed},
 	{425, 425, v1alpha1.ServerErrorReason, soft, quickRetry, "", (*budget.Slot).Failed},
 	{500, 999, v1alpha1.ServerErrorReason, soft, quickRetry, "", (*budget.Slot).Failed},
-	{0, 199, v1alpha1.UnreachableReason, soft, quickRetry, "", (*budget.Slot).NoAnswer},
+	{0, 199, v1alpha1.UnreachableReason, soft, quickRetry, "", endSilent},
 	{300, 399, v1alpha1.UnreachableReason, soft, quickRetry, redirectHint, (*budget.Slot).Failed},
-	{401, 402, v1alpha1.UnauthorizedReason, hard, forbiddenCheck, keyHint, (*budget.Slot).Unauthorized},
+	{401, 402, v1alpha1.UnauthorizedReason, hard, forbiddenCheck, keyHint, endUnauthorized},
 	{403, 403, v1alpha1.ForbiddenReason, hard, forbiddenCheck, "; check that the API key of the organization has the scope contacts:write and may change this contact", (*budget.Slot).Failed},
-	{404, 404, v1alpha1.ContactNotFoundReason, hard, notFoundCheck, "; check that spec.contactID exists in the organization", (*budget.Slot).Answered},
-	{400, 499, v1alpha1.RejectedReason, hard, rejectedCheck, "; correct the manifest", (*budget.Slot).Answered},
+	{404, 404, v1alpha1.ContactNotFoundReason, hard, notFoundCheck, "; check that spec.contactID exists in the organization", endAnswered},
+	{400, 499, v1alpha1.RejectedReason, hard, rejectedCheck, "; correct the manifest", endAnswered},
 }
 
 // meaningOf returns the row of a status code.
@@ -83,7 +91,7 @@ type answer struct {
 	message string
 	// error is OpenCX's, nil when it accepted or gave no answer that is one.
 	error *v1alpha1.APIError
-	// retryAfter is what a 429 asks for; 0 when it does not.
+	// retryAfter is what OpenCX asks for; 0 when it does not.
 	retryAfter time.Duration
 }
 
@@ -134,17 +142,23 @@ func (a answer) repeats(before state) bool {
 // backoff spaces attempts: first, then twice the time before, up to limit.
 type backoff struct{ first, limit time.Duration }
 
-// after is the time between the failures-th failure in a row and the next
-// attempt, with up to 10 % added so that contacts do not return together.
-func (b backoff) after(failures int32) time.Duration {
-	wait := b.limit
-	if !b.spent(failures) {
-		wait = b.first << (failures - 1)
+// retryJitter is the part that is added to the time between attempts, at the most, so
+// that contacts do not return together.
+const retryJitter = 0.1
+
+// after is the time between the failures-th failure in a row and the next attempt.
+func (b backoff) after(failures int32) (pause time.Duration) {
+	steps := wait.Backoff{Duration: b.first, Factor: 2, Jitter: retryJitter, Cap: b.limit, Steps: math.MaxInt}
+	for range min(failures, mostSteps) {
+		pause = steps.Step()
 	}
-	return wait + rand.N(wait/10)
+	return pause
 }
 
 // spent says that the time between attempts grows no more.
 func (b backoff) spent(failures int32) bool {
-	return failures > 30 || b.first<<(failures-1) >= b.limit
+	return failures > mostSteps || b.first<<(failures-1) >= b.limit
 }
+
+// mostSteps are more than any backoff has.
+const mostSteps = 30

@@ -88,10 +88,14 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 }
 
 // again has a contact looked at again after err. That it was overtaken is no error:
-// a moment later, the cache knows of it.
+// a moment later, the cache knows of it. Nor is that OpenCX closed an idle connection
+// just when it was used: the next request has a new one.
 func again(err error) (ctrl.Result, error) {
-	if errors.Is(err, errOvertaken) {
+	switch {
+	case errors.Is(err, errOvertaken):
 		return ctrl.Result{RequeueAfter: time.Second}, nil
+	case errors.Is(err, errLost):
+		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
 	}
 	return ctrl.Result{}, err
 }
@@ -122,15 +126,16 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 		return waiting, nil // for the end of another request of this contactID
 	}
 	defer flight.End()
-	slot, turn := r.budget.Take(budget.Ask{
+	slot, wait := r.budget.Take(budget.Ask{
 		Organization: f.organization.Name.String(),
 		Limit:        f.organization.Limit,
-		KeyVersion:   f.loaded.keyVersion,
+		Key:          f.loaded.key.Key,
 		Asker:        asker,
 		Class:        d.cause.class(),
+		Past:         f.past(),
 	})
 	if slot == nil {
-		waiting.turn, waiting.waitsForAnother = turn, false
+		waiting.wait, waiting.waitsForAnother = wait, false
 		return waiting, nil
 	}
 	if err := r.prepare(ctx, f); err != nil {
@@ -161,21 +166,23 @@ func (r *ContactReconciler) prepare(ctx context.Context, f *facts) error {
 func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight *ownership.Flight, f *facts) (result, error) {
 	began := time.Now()
 	slot.Sent()
-	err := r.OpenCX.UpdateContact(context.WithoutCancel(ctx), f.loaded.key, f.contact.Spec.ContactID, f.loaded.payload)
+	err := r.OpenCX.UpdateContact(context.WithoutCancel(ctx), f.loaded.key.APIKey, f.contact.Spec.ContactID, f.loaded.payload)
 	a, ok := answerOf(err)
 	if !ok {
 		slot.Unused()
 		return result{}, fmt.Errorf("patching contact: %w", err)
 	}
-	if lost, is := errors.AsType[*opencx.NoAnswerError](err); is && lost.MayArrive() {
-		flight.Until = began.Add(opencx.CallTimeout)
+	if lost, is := errors.AsType[*opencx.NoAnswerError](err); is {
+		if lost.MayArrive() {
+			flight.Until = began.Add(opencx.CallTimeout)
+		}
+		if lost.ConnectionWasIdle() && f.past() != budget.Failed {
+			slot.Lost()
+			return result{}, errLost
+		}
 	}
-	came := result{answer: &a, sent: attempt{f.hash, f.loaded.keyVersion}}
-	if a.effect == limited {
-		came.silentUntil = slot.RateLimited(a.retryAfter)
-	} else {
-		a.end(slot)
-	}
+	came := result{answer: &a, sent: attempt{f.hash, f.loaded.key.Version}}
+	came.silentUntil = a.end(slot, a.retryAfter)
 	if f.sourced {
 		r.memory.sent(f.contact, sent{f.hash, f.loaded.digest})
 	}
@@ -221,7 +228,10 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 	return fmt.Errorf("writing status: %w", err)
 }
 
-var errOvertaken = errors.New("the contact is another one than when it was looked at")
+var (
+	errOvertaken = errors.New("the contact is another one than when it was looked at")
+	errLost      = errors.New("the connection was closed before the request")
+)
 
 // patch stores told, unless contact is another one by now, or another process has
 // attempted it since it was read. It returns the version that this made.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
 	"github.com/opencx-labs/opencx-operator/internal/status"
@@ -57,10 +58,10 @@ var (
 		f.organization.Problem = &status.Problem{Reason: v1alpha1.OrganizationNotFoundReason, Message: "no organization", Missing: true}
 	}
 	ownedByAnother = func(f *facts) { f.title = ownership.Title{} }
-	isLoaded       = func(f *facts) { f.loaded = &loaded{keyVersion: f.organization.KeyVersion} }
+	isLoaded       = func(f *facts) { f.loaded = &loaded{key: keyOf(f.organization.KeyVersion)} }
 	isContested    = func(f *facts) {
 		if f.loaded == nil || f.loaded.problem == nil {
-			f.loaded = &loaded{keyVersion: f.organization.KeyVersion, contested: true}
+			f.loaded = &loaded{key: keyOf(f.organization.KeyVersion), contested: true}
 		}
 	}
 	valueIsMissing = func(f *facts) {
@@ -121,7 +122,7 @@ func TestDecide(t *testing.T) {
 		"refused with a wish: attempted at once":                          {[]change{failed(404), retryLater, wish, isLoaded}, decision{send, requested, now, true}},
 		"refused key, and another one":                                    {[]change{failed(401), retryLater, keyRotated, isLoaded}, decision{send, keyChanged, now, true}},
 		"forbidden, and another key":                                      {[]change{failed(403), retryLater, keyRotated, isLoaded}, decision{send, keyChanged, now, true}},
-		"refused key, read live as the one that was tried":                {[]change{failed(401), retryLater, keyRotated, func(f *facts) { f.loaded = &loaded{keyVersion: "1"} }}, decision{rest, retry, later, true}},
+		"refused key, read live as the one that was tried":                {[]change{failed(401), retryLater, keyRotated, func(f *facts) { f.loaded = &loaded{key: keyOf("1")} }}, decision{rest, retry, later, true}},
 		"rejected, and another key: that changes nothing":                 {[]change{failed(422), retryLater, keyRotated}, decision{rest, retry, later, true}},
 		"accepted, and another key":                                       {[]change{keyRotated}, decision{rest, resync, tomorrow, false}},
 		"a failed resend obeys its backoff, though a resync is due":       {[]change{aDayPassed, resendFailedSoftly, retryLater}, decision{rest, retry, later, false}},
@@ -164,8 +165,8 @@ func TestEveryPairOfStatesThatCanMeet(t *testing.T) {
 		{"backoff passed", func(f *facts) { f.hash = "A"; failed(500)(f); retryDue(f) }, send},
 		{"another key", func(f *facts) {
 			keyRotated(f)
-			if f.loaded.keyVersion != "" {
-				f.loaded.keyVersion = "2"
+			if f.loaded.key.Version != "" {
+				f.loaded.key.Version = "2"
 			}
 			f.status.LastError = &v1alpha1.APIError{StatusCode: 401}
 		}, send},
@@ -203,4 +204,9 @@ func TestResyncsOfContactsThatWereCreatedTogetherAreSpread(t *testing.T) {
 	if len(seen) != 4 {
 		t.Errorf("%d different times for 4 contacts", len(seen))
 	}
+}
+
+// keyOf is an API key of that version.
+func keyOf(version string) organization.Key {
+	return organization.Key{Key: budget.Key{Version: version}}
 }

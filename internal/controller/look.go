@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
@@ -43,11 +44,10 @@ type facts struct {
 
 // loaded is what a PATCH needs and what only a live read can tell.
 type loaded struct {
-	problem    *status.Problem // why it cannot be sent
-	payload    opencx.Contact
-	digest     opencx.Fingerprint // of a contact with sources
-	key        opencx.APIKey
-	keyVersion string
+	problem *status.Problem // why it cannot be sent
+	payload opencx.Contact
+	digest  opencx.Fingerprint // of a contact with sources
+	key     organization.Key
 	// contested says that the status of another contact still says that it is the one
 	// that OpenCX has accepted.
 	contested bool
@@ -76,10 +76,21 @@ func (f *facts) wished() bool {
 }
 
 func (f *facts) keyVersion() string {
-	if f.loaded != nil && f.loaded.keyVersion != "" {
-		return f.loaded.keyVersion
+	if f.loaded != nil && f.loaded.key.Version != "" {
+		return f.loaded.key.Version
 	}
 	return f.organization.KeyVersion
+}
+
+// past is how the last attempt ended, in the organization of now.
+func (f *facts) past() budget.Past {
+	switch {
+	case f.status.ConsecutiveFailures > 0:
+		return budget.Failed
+	case f.status.Organization == f.organization.Name.String():
+		return budget.Accepted
+	}
+	return budget.Untried
 }
 
 func (f *facts) resyncInterval() time.Duration {
@@ -166,7 +177,7 @@ func (r *ContactReconciler) load(ctx context.Context, f facts) (facts, error) {
 	if err != nil {
 		return f, err
 	}
-	f.loaded.key, f.loaded.keyVersion, f.loaded.problem = key.APIKey, key.Version, key.Problem
+	f.loaded.key, f.loaded.problem = key, key.Problem
 	f.loaded.contested, err = r.owners.IsContested(ctx, f.claim, client.ObjectKeyFromObject(f.contact))
 	return f, err
 }

@@ -69,6 +69,9 @@ var (
 	breakerDesc = prometheus.NewDesc("opencx_budget_breaker_open",
 		"1 while requests are stopped, but for probes, because OpenCX refuses the API key or does not answer; by organization.",
 		[]string{"organization"}, nil)
+	drainDesc = prometheus.NewDesc("opencx_budget_drain_seconds",
+		"Time until roughly the last contact that waits for a request will have had it, by organization; 0 when none waits.",
+		[]string{"organization"}, nil)
 )
 
 // collector computes when it is scraped what would be stale if it were kept. It is
@@ -82,7 +85,7 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{contactsDesc, limitDesc, availableDesc, waitingDesc, breakerDesc} {
+	for _, desc := range []*prometheus.Desc{contactsDesc, limitDesc, availableDesc, waitingDesc, breakerDesc, drainDesc} {
 		descs <- desc
 	}
 }
@@ -100,15 +103,20 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		log.Log.WithName("metrics").Error(err, "Counting contacts")
 	}
 	for _, state := range c.budget.States() {
-		gauge := func(desc *prometheus.Desc, value int, labels ...string) {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), append([]string{state.Organization}, labels...)...)
+		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{state.Organization}, labels...)...)
 		}
-		gauge(limitDesc, state.Limit)
-		gauge(availableDesc, state.Available)
+		gauge(limitDesc, float64(state.Limit))
+		gauge(availableDesc, float64(state.Available))
 		for class, n := range state.Waiting {
-			gauge(waitingDesc, n, budget.Class(class).String())
+			gauge(waitingDesc, float64(n), budget.Class(class).String())
 		}
-		open := 0
+		drain := 0.0
+		if !state.DrainsAt.IsZero() {
+			drain = max(0, time.Until(state.DrainsAt).Seconds())
+		}
+		gauge(drainDesc, drain)
+		open := 0.0
 		if state.Obstacle == budget.Unauthorized || state.Obstacle == budget.Unavailable {
 			open = 1
 		}

@@ -143,7 +143,7 @@ func modelDigest(p modelPayload) opencx.Fingerprint {
 // load is what ContactReconciler.load does.
 func (s modelState) load(f facts) (facts, modelState) {
 	_, payload := s.wanted()
-	f.loaded = &loaded{digest: modelDigest(payload), keyVersion: fmt.Sprint(s.key)}
+	f.loaded = &loaded{digest: modelDigest(payload), key: keyOf(fmt.Sprint(s.key))}
 	if s.secret == 0 && !s.optional {
 		f.loaded = &loaded{problem: &status.Problem{Reason: v1alpha1.ValueNotFoundReason, Message: "missing"}}
 		return f, s
@@ -185,7 +185,7 @@ func (s modelState) look() (modelState, facts, decision) {
 		d = decide(f, testTime)
 	}
 	r := result{unsentSince: testTime.Add(-longWait)}
-	r.turn.At = testTime
+	r.wait.At = testTime
 	told, _ := report(f, d, r, testTime)
 	return s.store(told), f, d
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -31,17 +32,24 @@ const (
 	beingSent = "The change is being sent"
 )
 
+// waitsFor says what a contact waits for, where it is not its turn alone.
+var waitsFor = map[budget.Obstacle]string{
+	budget.Unavailable: "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again",
+	budget.Unproven:    "OpenCX has not accepted the API key of the organization yet, and all such organizations share a tenth of the limit; the change waits for its turn",
+	budget.Unsaved:     "What is sent must be noted in ConfigMap opencx-operator-budget first, which fails: see the log of the operator; the change waits until it succeeds",
+}
+
 // result is what act did.
 type result struct {
 	// answer is what came back; nil when nothing was sent.
 	answer *answer
 	sent   attempt
-	// turn is what the contact waits for, unless it waits for another contact. It has
+	// wait is what the contact waits for, unless it waits for another contact. It has
 	// had something unsent since unsentSince.
-	turn            budget.Turn
+	wait            budget.Wait
 	waitsForAnother bool
 	unsentSince     time.Time
-	// silentUntil is when OpenCX takes requests again, after a 429.
+	// silentUntil is when OpenCX takes requests again, if it said so.
 	silentUntil time.Time
 }
 
@@ -128,7 +136,9 @@ func (b *book) answered(a answer, sent attempt, silentUntil time.Time) (next tim
 			s.ConsecutiveFailures = 0
 		}
 		s.ConsecutiveFailures++
-		next = b.now.Add(a.retry.after(s.ConsecutiveFailures))
+		if next = b.now.Add(a.retry.after(s.ConsecutiveFailures)); next.Before(silentUntil) {
+			next = silentUntil
+		}
 	}
 	s.NextAttemptTime = status.Time(next)
 	switch {
@@ -192,10 +202,10 @@ func (b *book) held(unsent bool) {
 // says what it waits for once, and before it has waited long.
 func (b *book) waits(unsent bool, r result) (next time.Time) {
 	tellAt := r.unsentSince.Add(tellWait)
-	long := r.turn.At.Sub(b.now) > longWait || unsent && !b.now.Before(tellAt)
+	long := r.wait.At.Sub(b.now) > longWait || unsent && !b.now.Before(tellAt)
 	failed := b.state.tellsFailure() && parseAttempt(b.told.AttemptedHash).hash == b.hash
 	switch {
-	case r.turn.Obstacle == budget.Unauthorized && unsent:
+	case r.wait.Obstacle == budget.Unauthorized && unsent:
 		if b.state.reason != v1alpha1.UnauthorizedReason || !failed {
 			b.told.ObservedGeneration = b.contact.Generation
 			b.stalled(v1alpha1.UnauthorizedReason, "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription")
@@ -209,12 +219,9 @@ func (b *book) waits(unsent bool, r result) (next time.Time) {
 		// It says so already; and a failure that is about to be retried says more.
 	case long && r.waitsForAnother:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason, "The change waits until nothing else of this contactID is under way or claims to be accepted")
-	case long && r.turn.Obstacle == budget.Unavailable:
-		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason,
-			fmt.Sprintf("OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again at about %s", r.turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
 	case long:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason,
-			fmt.Sprintf("The change waits for its turn in the request budget, at about %s", r.turn.At.UTC().Truncate(time.Second).Format(time.RFC3339)))
+			cmp.Or(waitsFor[r.wait.Obstacle], "The change waits for its turn in the request budget")+", at about "+r.wait.At.UTC().Truncate(time.Second).Format(time.RFC3339))
 	default:
 		return tellAt
 	}

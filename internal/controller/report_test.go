@@ -62,7 +62,11 @@ func answered(code int) result {
 	if code >= 300 {
 		a.error = &v1alpha1.APIError{StatusCode: int32(code)}
 	}
-	return result{answer: &a, sent: attempt{"A", "1"}, silentUntil: testTime.Add(5 * time.Minute)}
+	r := result{answer: &a, sent: attempt{"A", "1"}}
+	if code == 429 || code == 503 {
+		r.silentUntil = testTime.Add(5 * time.Minute)
+	}
+	return r
 }
 
 func TestReportOfAnAnswer(t *testing.T) {
@@ -78,6 +82,7 @@ func TestReportOfAnAnswer(t *testing.T) {
 		"a wish is accepted":                        {[]change{wish}, 200, "Ready=True Synced synced now handled=again", acceptedMessage},
 		"an edit gets 429":                          {[]change{unsent}, 429, `Ready=Unknown Reconciling=True RateLimited applied="" next=5m0s error=429`, "what OpenCX said"},
 		"an edit gets 500":                          {[]change{unsent}, 500, `Ready=False Reconciling=True ServerError applied="" failures=1 next=0s error=500`, "what OpenCX said"},
+		"an edit gets 503 with a time to wait":      {[]change{unsent}, 503, `Ready=False Reconciling=True ServerError applied="" failures=1 next=5m0s error=503`, "what OpenCX said"},
 		"an edit gets no answer":                    {[]change{unsent}, 0, `Ready=False Reconciling=True Unreachable applied="" failures=1 next=0s`, "what OpenCX said"},
 		"an edit gets 422":                          {[]change{unsent}, 422, `Ready=False Stalled=True Rejected applied="" failures=1 next=1h0m0s error=422`, "what OpenCX said"},
 		"an edit gets 404":                          {[]change{unsent}, 404, `Ready=False Stalled=True ContactNotFound applied="" failures=1 next=5m0s error=404`, "what OpenCX said"},
@@ -102,14 +107,16 @@ func TestReportOfAnAnswer(t *testing.T) {
 }
 
 func TestReportOfAWait(t *testing.T) {
-	soon, late := budget.Turn{At: testTime.Add(time.Second)}, budget.Turn{At: testTime.Add(time.Minute)}
-	refused := budget.Turn{At: testTime.Add(time.Minute), Obstacle: budget.Unauthorized}
-	failing := budget.Turn{At: testTime.Add(time.Minute), Obstacle: budget.Unavailable}
+	soon, late := budget.Wait{At: testTime.Add(time.Second)}, budget.Wait{At: testTime.Add(time.Minute)}
+	refused := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unauthorized}
+	failing := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unavailable}
+	unproven := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unproven}
+	unsaved := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unsaved}
 	const waiting = "The change waits for its turn in the request budget, at about "
 	for name, tt := range map[string]struct {
 		changes []change
 		unsent  bool
-		turn    budget.Turn
+		wait    budget.Wait
 		since   time.Duration // unsent since so long
 		want    string
 		message string
@@ -119,7 +126,9 @@ func TestReportOfAWait(t *testing.T) {
 		"an edit whose turn is far away":              {[]change{wasEdited}, true, late, 0, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:05:05Z", 0},
 		"an edit that has waited for nine seconds":    {[]change{wasEdited}, true, soon, 9 * time.Second, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:04:06Z", 0},
 		"an edit while OpenCX refuses the key":        {[]change{wasEdited}, true, refused, 0, "Ready=False Stalled=True Unauthorized", "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription", 0},
-		"an edit while OpenCX fails":                  {[]change{wasEdited}, true, failing, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again at about 2026-01-02T03:05:05Z", 0},
+		"an edit while OpenCX fails":                  {[]change{wasEdited}, true, failing, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again, at about 2026-01-02T03:05:05Z", 0},
+		"an edit with a key that was never accepted":  {[]change{wasEdited}, true, unproven, 0, "Ready=Unknown Reconciling=True Waiting", waitsFor[budget.Unproven] + ", at about 2026-01-02T03:05:05Z", 0},
+		"an edit while nothing can be saved":          {[]change{wasEdited}, true, unsaved, 0, "Ready=Unknown Reconciling=True Waiting", waitsFor[budget.Unsaved] + ", at about 2026-01-02T03:05:05Z", 0},
 		"a resend that waits shortly":                 {nil, false, soon, 0, "Ready=True Synced", acceptedMessage, 0},
 		"a resend whose turn is far away":             {nil, false, late, 0, "Ready=True Synced", resendWaits, 0},
 		"a resend while OpenCX refuses the key":       {nil, false, refused, 0, "Ready=True Synced", resendWaits, 0},
@@ -129,7 +138,7 @@ func TestReportOfAWait(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := known(tt.changes...)
-			told, next := report(f, decision{step: send, unsent: tt.unsent}, result{turn: tt.turn, unsentSince: testTime.Add(-tt.since)}, testTime)
+			told, next := report(f, decision{step: send, unsent: tt.unsent}, result{wait: tt.wait, unsentSince: testTime.Add(-tt.since)}, testTime)
 			if got := tells(told); got != tt.want || message(told) != tt.message {
 				t.Errorf("status tells\n%s: %s\nwant\n%s: %s", got, message(told), tt.want, tt.message)
 			}
@@ -214,9 +223,9 @@ func TestTheDoubtIsWrittenBeforeSomethingElseIsSentThanOpenCXHas(t *testing.T) {
 // What is unsent is told within ten seconds, whatever was told before.
 func TestNoUnsentChangeIsReadyForLong(t *testing.T) {
 	for _, changes := range [][]change{{wasEdited}, {wasEdited, resendFailedSoftly}, {wasEdited, resendFailedSoftly, retryLater}, {wasEdited, wish}} {
-		for _, turn := range []budget.Turn{{At: testTime}, {At: testTime, Obstacle: budget.Unauthorized}, {At: testTime, Obstacle: budget.Unavailable}} {
+		for _, wait := range []budget.Wait{{At: testTime}, {At: testTime, Obstacle: budget.Unauthorized}, {At: testTime, Obstacle: budget.Unavailable}} {
 			f := known(append(changes, isLoaded)...)
-			told, _ := report(f, decide(f, testTime), result{turn: turn, unsentSince: testTime.Add(-tellWait)}, testTime)
+			told, _ := report(f, decide(f, testTime), result{wait: wait, unsentSince: testTime.Add(-tellWait)}, testTime)
 			if stateOf(&told).isReady() {
 				t.Errorf("Ready is True over an unsent change: %s", tells(told))
 			}

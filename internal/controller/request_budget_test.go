@@ -47,16 +47,16 @@ var _ = Describe("The request budget", func() {
 		acme := secret("ocx_live_")
 		w.simulator.SetKeys(w.key, acme)
 		w.createOrganization(ctx, "acme", acme)
-		for i := range 5 {
+		for i := range 4 { // the fifth is kept for edits
 			w.declare(ctx, fmt.Sprintf("default-%d", i), `{}`)
 		}
-		Eventually(w.journal).Should(HaveLen(5))
+		Eventually(w.journal).Should(HaveLen(4))
 		w.declare(ctx, "more", `{}`)
 		w.expectSummary(ctx, "more", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
 		w.declare(ctx, "jane", `{"organizationRef":{"name":"acme"}}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.expectNoMore(6)
-		Expect(w.simulator.Journal()[5].Key).To(Equal(acme))
+		w.expectNoMore(5)
+		Expect(w.simulator.Journal()[4].Key).To(Equal(acme))
 	})
 
 	It("may be lowered by an organization, and not raised", func(ctx SpecContext) {
@@ -64,23 +64,23 @@ var _ = Describe("The request budget", func() {
 		low, high := secret("ocx_live_"), secret("ocx_live_")
 		w.simulator.SetKeys(w.key, low, high)
 		for name, tt := range map[string]struct {
-			key               string
-			declared, allowed int
-		}{"low": {low, 2, 2}, "high": {high, 50, 5}} {
+			key              string
+			declared, atOnce int
+		}{"low": {low, 2, 2}, "high": {high, 50, 4}} { // of five, one is kept for edits
 			w.createOrganization(ctx, name, tt.key, func(o *v1alpha1.OpenCXOrganization) {
 				o.Spec.RateLimit = &v1alpha1.RateLimit{Requests: int32(tt.declared), Window: metav1.Duration{Duration: time.Minute}}
 			})
-			for i := range tt.allowed + 1 {
+			for i := range tt.atOnce + 1 {
 				contact := fmt.Sprintf("%s-%d", name, i)
 				w.declare(ctx, contact, fmt.Sprintf(`{"organizationRef":{"name":%q}}`, name))
-				if i < tt.allowed {
+				if i < tt.atOnce {
 					w.expectSynced(ctx, contact, 1)
 				} else {
 					w.expectSummary(ctx, contact, "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
 				}
 			}
 		}
-		w.expectNoMore(7)
+		w.expectNoMore(6)
 		Eventually(func() string { return w.organizationMessage(ctx, "high") }).Should(HaveSuffix(
 			"; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 5/1m0s, which applies: lower it"))
 	})
@@ -203,7 +203,7 @@ var _ = Describe("The request budget", func() {
 		Eventually(func() string { return w.metrics() }).Should(BeEmpty()) // nothing is declared
 		for i := range 12 {
 			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{}`)
-			if i < 10 {
+			if i < 8 { // two are kept for edits
 				w.expectSynced(ctx, fmt.Sprintf("contact-%02d", i), 1)
 			}
 		}
@@ -217,13 +217,15 @@ var _ = Describe("The request budget", func() {
 		}
 		Eventually(w.metrics).Should(And(
 			line(`opencx_contacts{organization="NS/revoked",ready="False",reason="Unauthorized"} 4`),
-			line(`opencx_contacts{organization="NS/default",ready="True",reason="Synced"} 10`),
-			line(`opencx_contacts{organization="NS/default",ready="Unknown",reason="Waiting"} 2`),
+			line(`opencx_contacts{organization="NS/default",ready="True",reason="Synced"} 8`),
+			line(`opencx_contacts{organization="NS/default",ready="Unknown",reason="Waiting"} 4`),
 			line(`opencx_contacts{organization="",ready="False",reason="OrganizationNotFound"} 1`),
 			line(`opencx_budget_limit{organization="NS/default"} 10`),
-			line(`opencx_budget_available{organization="NS/default"} 0`),
-			line(`opencx_budget_waiting{class="sync",organization="NS/default"} 2`),
+			line(`opencx_budget_available{organization="NS/default"} 2`),
+			line(`opencx_budget_waiting{class="sync",organization="NS/default"} 4`),
 			line(`opencx_budget_waiting{class="edit",organization="NS/default"} 0`),
+			line(`opencx_budget_drain_seconds{organization="NS/default"} `),
+			line(`opencx_budget_drain_seconds{organization="NS/revoked"} `),
 			line(`opencx_budget_breaker_open{organization="NS/default"} 0`),
 			line(`opencx_budget_breaker_open{organization="NS/revoked"} 1`),
 		))

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -25,6 +26,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
+	"github.com/opencx-labs/opencx-operator/internal/reservations"
 )
 
 // Options are the settings of the operator. Every field but Scope is required.
@@ -65,22 +67,21 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	}
 	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
 	wake := func(name types.NamespacedName) { contacts.Add(reconcile.Request{NamespacedName: name}) }
-	kept := &reservations{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		name: types.NamespacedName{Namespace: options.OwnNamespace, Name: "opencx-operator-budget"},
-	}
+	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
+	known := organization.New(organization.Options{
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
+		ReadsNamespaces: readsNamespaces, Limit: options.Limit, ResyncInterval: options.ResyncInterval,
+	})
 	shared := budget.New(budget.Options{
+		Limit:       options.Limit,
 		CallTimeout: opencx.CallTimeout,
 		MaxInFlight: options.MaxConcurrentReconciles,
 		Wake:        func(asker budget.Asker) { wake(types.NamespacedName(asker)) },
 		Changed: func(name string) {
 			organizations.Add(reconcile.Request{NamespacedName: organization.ParseName(name)})
 		},
-		Save: kept.save,
-	})
-	known := organization.New(organization.Options{
-		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
-		ReadsNamespaces: readsNamespaces, Limit: options.Limit, ResyncInterval: options.ResyncInterval,
+		Active: known.IsActive,
+		Save:   kept.Save,
 	})
 	r := &ContactReconciler{
 		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(), recorder: mgr.GetEventRecorder("opencx-operator"),
@@ -92,7 +93,10 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		return nil, err
 	}
 	begin := source.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		reserved, err := kept.load(ctx) // once this process leads, before the first look
+		reserved, err := kept.Load(ctx) // once this process leads, before the first look
+		if err == nil && reserved == nil {
+			reserved, err = r.attempts(ctx)
+		}
 		if err == nil {
 			shared.Restore(reserved)
 		}
@@ -110,6 +114,25 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		return nil, fmt.Errorf("setting up the organization controller: %w", err)
 	}
 	return collector{cache: mgr.GetClient(), budget: shared, organizations: known, leads: mgr.Elected()}, nil
+}
+
+// attempts is what the contacts tell of what was sent, for when the ConfigMap with the
+// reservations was deleted. It is no full account, and does not tell what was under way:
+// so an organization of which a contact was attempted starts as if that had used up its
+// limit, and as much as can be under way as if it were.
+func (r *ContactReconciler) attempts(ctx context.Context) (map[string]budget.Reservation, error) {
+	var contacts v1alpha1.OpenCXContactList
+	if err := r.cache.List(ctx, &contacts, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the last attempts: %w", err)
+	}
+	all := map[string]budget.Reservation{}
+	for i := range contacts.Items {
+		name := r.organizations.NameFor(&contacts.Items[i]).String()
+		if at := contacts.Items[i].Status.LastAttemptTime; at != nil && (all[name].Used == nil || all[name].Used[0].At < at.Unix()+1) { // status has whole seconds
+			all[name] = budget.Reservation{Window: r.Limit.Window, Open: r.MaxConcurrentReconciles, Used: []budget.Used{{At: at.Unix() + 1, Slots: r.Limit.Requests}}}
+		}
+	}
+	return all, nil
 }
 
 // queue is the queue of a controller, made before it, so that others may add to it:

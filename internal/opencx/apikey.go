@@ -1,6 +1,9 @@
 package opencx
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strings"
 )
@@ -32,4 +35,12 @@ func NewAPIKey(value string) (APIKey, error) {
 // put into Secrets.
 func TrimNewline(value string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r")
+}
+
+// Fingerprint is the same for the same key and seed. Without the seed, which must stay
+// in memory, it tells nothing of the key.
+func (k APIKey) Fingerprint(seed string) string {
+	mac := hmac.New(sha256.New, []byte(seed))
+	mac.Write([]byte(k.value))
+	return hex.EncodeToString(mac.Sum(nil))
 }

@@ -2,9 +2,7 @@ package opencx
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,6 +45,8 @@ func (e *APIError) Error() string {
 type NoAnswerError struct {
 	message string
 	cause   error
+	unsent  bool
+	wasIdle bool
 }
 
 // Error implements error.
@@ -56,11 +56,17 @@ func (e *NoAnswerError) Error() string { return "no answer from OpenCX: " + e.me
 func (e *NoAnswerError) Cause() string { return e.message }
 
 // MayArrive says that the request may have left, so that it may reach OpenCX until
-// its call would have timed out. It has not when there was no connection.
-func (e *NoAnswerError) MayArrive() bool {
-	dial, is := errors.AsType[*net.OpError](e.cause)
-	return !is || dial.Op != "dial"
-}
+// its call would have timed out. It has not when there was no connection: none could
+// be opened, or its TLS handshake failed, or the proxy refused it. On a connection it
+// may, however that ended: a proxy may have read it.
+func (e *NoAnswerError) MayArrive() bool { return !e.unsent }
+
+// ConnectionWasIdle says that the request went out on a kept connection on which
+// nothing was under way, and that this ended without a byte of an answer, and not by
+// a timeout or by the caller. Most likely the server closed it as unused at that
+// moment (RFC 9112 section 9.5), so that it tells nothing of the request. The next
+// call uses a new connection, so it is not true of two calls in a row.
+func (e *NoAnswerError) ConnectionWasIdle() bool { return e.wasIdle }
 
 // Unwrap returns the cause, whose text is not safe to show.
 func (e *NoAnswerError) Unwrap() error { return e.cause }

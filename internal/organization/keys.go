@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
@@ -43,6 +44,8 @@ type heldKey struct {
 	key     opencx.APIKey
 	turn    int
 	problem *status.Problem // why the key cannot be used
+	// proven says that OpenCX has taken it, before this process looked.
+	proven bool
 	// compared says that no other organization holds the same key, or that problem
 	// says that one does.
 	compared bool
@@ -70,11 +73,10 @@ func toContacts(p *status.Problem, organization types.NamespacedName) *status.Pr
 	return &status.Problem{Reason: reason, Message: fmt.Sprintf(message, organization), Missing: p.Missing}
 }
 
-// Key is an organization's API key.
+// Key is an organization's API key. Its version is that of its Secret.
 type Key struct {
 	opencx.APIKey
-	// Version is that of its Secret.
-	Version string
+	budget.Key
 	// Problem is why the key cannot be used, as contacts are told.
 	Problem *status.Problem
 }
@@ -83,7 +85,8 @@ type Key struct {
 // in memory is of another version of its Secret than the cache knows.
 func (o *Organizations) Key(ctx context.Context, name types.NamespacedName) (Key, error) {
 	own, err := o.key(ctx, name)
-	return Key{own.key, own.version, toContacts(own.problem, name)}, err
+	known := budget.Key{Version: own.version, Content: own.key.Fingerprint(o.seed), Proven: own.proven}
+	return Key{own.key, known, toContacts(own.problem, name)}, err
 }
 
 func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (heldKey, error) {
@@ -103,6 +106,7 @@ func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (hel
 	if err != nil {
 		return heldKey{}, err
 	}
+	own.proven = own.turn == 0 && found.Status.LastSyncTime != nil
 	return *own, nil
 }
 

@@ -5,6 +5,7 @@ package organization
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -57,12 +58,13 @@ type Options struct {
 // for concurrent use.
 type Organizations struct {
 	Options
+	seed string // of what tells keys apart, worthless outside this process
 	keys keys
 }
 
 // New returns Organizations that hold no key yet.
 func New(options Options) *Organizations {
-	return &Organizations{Options: options, keys: keys{held: map[types.NamespacedName]*heldKey{}}}
+	return &Organizations{Options: options, seed: rand.Text(), keys: keys{held: map[types.NamespacedName]*heldKey{}}}
 }
 
 // Index is the index of contacts by the namespace/name of their organization.
@@ -159,6 +161,13 @@ func (o *Organizations) resyncIntervalOf(organization *v1alpha1.OpenCXOrganizati
 		return own.Duration
 	}
 	return o.ResyncInterval
+}
+
+// IsActive says whether an organization, as namespace/name, exists and is not suspended.
+// It reads the cache alone.
+func (o *Organizations) IsActive(name string) bool {
+	found, err := o.Get(context.Background(), ParseName(name))
+	return err != nil || found != nil && !found.Spec.Suspend
 }
 
 // MayUse says whether contacts of a namespace may use the organization of that name.

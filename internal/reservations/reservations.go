@@ -1,7 +1,8 @@
-package controller
+// Package reservations keeps what the budget has reserved in a ConfigMap, so that an
+// operator that was killed and starts again stays inside OpenCX's limit.
+package reservations
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -17,19 +18,22 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 )
 
-// reservations keeps what the budget has reserved in a ConfigMap, so that an
-// operator that was killed and starts again stays inside OpenCX's limit. One
-// operator uses one ConfigMap. It is not safe for concurrent use; the budget
-// saves once at a time.
-type reservations struct {
+// ConfigMap is where reservations are kept. One operator uses one. It is not safe for
+// concurrent use; the budget saves once at a time.
+type ConfigMap struct {
 	client client.Client
 	// live reads from the API server, so that no cache of ConfigMaps is needed.
 	live client.Reader
-	// name is where the ConfigMap is: in the operator's own namespace.
 	name types.NamespacedName
 
 	writer string // tells this process from others
 	stored *corev1.ConfigMap
+}
+
+// New returns the ConfigMap of an operator in namespace. live reads from the API
+// server.
+func New(c client.Client, live client.Reader, namespace string) *ConfigMap {
+	return &ConfigMap{client: c, live: live, name: types.NamespacedName{Namespace: namespace, Name: "opencx-operator-budget"}, writer: rand.Text()}
 }
 
 // +kubebuilder:rbac:groups="",namespace=system,resources=configmaps,verbs=create
@@ -41,17 +45,17 @@ const (
 	reservationsField = "reservations" // JSON of map[string]budget.Reservation
 )
 
-// load reads the ConfigMap.
-func (r *reservations) load(ctx context.Context) (map[string]budget.Reservation, error) {
-	r.writer = rand.Text()
-	if err := r.read(ctx); err != nil {
+// Load reads what was reserved; nil when there is no ConfigMap, or one that somebody
+// has spoilt.
+func (r *ConfigMap) Load(ctx context.Context) (map[string]budget.Reservation, error) {
+	if err := r.read(ctx); err != nil || r.stored.ResourceVersion == "" {
 		return nil, err
 	}
 	return r.parse(ctx), nil
 }
 
-// save implements budget.SaveFunc.
-func (r *reservations) save(ctx context.Context, reserved map[string]budget.Reservation) (others map[string]budget.Reservation, err error) {
+// Save implements budget.SaveFunc.
+func (r *ConfigMap) Save(ctx context.Context, reserved map[string]budget.Reservation) (others map[string]budget.Reservation, err error) {
 	data, err := json.Marshal(reserved)
 	if err != nil {
 		return nil, fmt.Errorf("encoding reservations: %w", err)
@@ -70,14 +74,17 @@ func (r *reservations) save(ctx context.Context, reserved map[string]budget.Rese
 			return nil, err
 		}
 		if r.stored.Data[writerField] != r.writer {
-			return r.parse(ctx), nil
+			if others = r.parse(ctx); others == nil {
+				others = map[string]budget.Reservation{}
+			}
+			return others, nil
 		}
 		// Somebody labelled it; what it says is still what this process wrote.
 	}
 }
 
 // read fills r.stored; when there is no ConfigMap, with one to create.
-func (r *reservations) read(ctx context.Context) error {
+func (r *ConfigMap) read(ctx context.Context) error {
 	r.stored = &corev1.ConfigMap{}
 	if err := r.live.Get(ctx, r.name, r.stored); apierrors.IsNotFound(err) {
 		r.stored = r.fresh()
@@ -90,7 +97,7 @@ func (r *reservations) read(ctx context.Context) error {
 	return nil
 }
 
-func (r *reservations) fresh() *corev1.ConfigMap {
+func (r *ConfigMap) fresh() *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
 		Namespace:   r.name.Namespace,
 		Name:        r.name.Name,
@@ -100,7 +107,7 @@ func (r *reservations) fresh() *corev1.ConfigMap {
 }
 
 // write updates the ConfigMap, or creates it when it does not exist.
-func (r *reservations) write(ctx context.Context) error {
+func (r *ConfigMap) write(ctx context.Context) error {
 	if r.stored.ResourceVersion == "" {
 		return r.client.Create(ctx, r.stored)
 	}
@@ -119,11 +126,11 @@ func overtaken(err error) bool { return apierrors.IsConflict(err) || apierrors.I
 
 // parse returns what the ConfigMap says. What is no JSON says nothing: somebody
 // has changed it, and an operator that does not start helps nobody.
-func (r *reservations) parse(ctx context.Context) map[string]budget.Reservation {
-	parsed := map[string]budget.Reservation{}
-	if err := json.Unmarshal([]byte(cmp.Or(r.stored.Data[reservationsField], "{}")), &parsed); err != nil {
+func (r *ConfigMap) parse(ctx context.Context) map[string]budget.Reservation {
+	var parsed map[string]budget.Reservation
+	if err := json.Unmarshal([]byte(r.stored.Data[reservationsField]), &parsed); err != nil {
 		log.FromContext(ctx).Error(err, "Ignoring reservations that cannot be read", "configMap", r.name)
-		return map[string]budget.Reservation{}
+		return nil
 	}
 	return parsed
 }

@@ -1,0 +1,136 @@
+package budget
+
+import "time"
+
+// Slot is the right to send one request. Exactly one of its methods, besides Sent, must
+// be called when that request has ended.
+type Slot struct {
+	budget *Budget
+	record *record
+	taken  time.Time
+	// keyVersion is of the key that the request carries.
+	keyVersion string
+}
+
+// Sent reports that the request is sent now. What was done before with the slot in
+// hand took time, in which no request was under way.
+func (s *Slot) Sent() { s.taken = time.Now() }
+
+// Accepted reports that OpenCX accepted the request, or found fault with the request
+// itself: either shows that OpenCX works, and that it takes the key.
+func (s *Slot) Accepted() {
+	s.end(func(acct *account, now time.Time) {
+		s.record.ledger.add(now, 1)
+		s.record.ledger.proven = true
+		acct.silence.passed(s.taken)
+		acct.breaker.succeeded(s.record.asker.Namespace, s.taken, now)
+	})
+}
+
+// Unauthorized reports that OpenCX refused the key. When it does so for several
+// askers, one probe at a time is sent, and all who wait are woken, because what
+// they wait for is now another thing.
+func (s *Slot) Unauthorized() {
+	s.end(func(acct *account, now time.Time) {
+		s.record.ledger.add(now, 1)
+		acct.silence.passed(s.taken)
+		if s.keyVersion == acct.key.Version { // otherwise it says nothing of the key that is used now
+			s.failed(Unauthorized, now)
+		}
+	})
+}
+
+// Failed reports that OpenCX answered, but failed to deal with the request. When
+// it does so for several askers that never failed before, only one probe at a time is
+// sent. With retryAfter, which a 503 may carry, the whole account is silent
+// for that long, as after a 429; but not because of an asker that failed before, which
+// gets the time for itself alone. Failed returns when the asker may try again at the
+// earliest, zero for at any time.
+func (s *Slot) Failed(retryAfter time.Duration) (until time.Time) {
+	s.end(func(acct *account, now time.Time) {
+		s.record.ledger.add(now, 1)
+		if retryAfter <= 0 {
+			acct.silence.passed(s.taken)
+			s.failed(Unavailable, now)
+			return
+		}
+		until = now.Add(min(retryAfter, maxSilence))
+		if s.record.past != Failed || s.record.role == probe || acct.silence.on() {
+			acct.silence.limited(acct.limit.Window, s.taken, now, retryAfter)
+			s.budget.recall(acct)
+		}
+	})
+	return until
+}
+
+// NoAnswer reports that no answer came, which is a failure like Failed. The
+// request may still arrive at OpenCX until its call would have timed out.
+func (s *Slot) NoAnswer() {
+	s.end(func(acct *account, now time.Time) {
+		s.record.ledger.add(latest(now, s.taken.Add(s.budget.options.CallTimeout)), 1)
+		acct.silence.passed(s.taken)
+		s.failed(Unavailable, now)
+	})
+}
+
+// Lost reports that no answer came, for a reason that is nobody's fault and says
+// nothing of OpenCX: the connection was closed at that moment. The request may
+// have arrived.
+func (s *Slot) Lost() {
+	s.end(func(_ *account, now time.Time) {
+		s.record.ledger.add(latest(now, s.taken.Add(s.budget.options.CallTimeout)), 1)
+	})
+}
+
+// RateLimited reports a 429. The whole account is silent until the returned
+// time: for retryAfter when OpenCX gave one, otherwise for a time that doubles
+// with every further 429. After it one request probes whether OpenCX takes
+// requests again, before the others follow, at a rate that leaves the others
+// who use the quota what they use.
+func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
+	s.end(func(acct *account, now time.Time) {
+		acct.share.lower(acct.limit, acct.used(acct.limit.Window, now), now)
+		s.record.ledger.add(now, 1)
+		acct.silence.limited(acct.limit.Window, s.taken, now, retryAfter)
+		s.budget.recall(acct)
+		until = acct.silence.until
+	})
+	return until
+}
+
+// Unused reports that nothing was sent.
+func (s *Slot) Unused() {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	delete(b.records, s.record.asker)
+	b.release(s.record, true)
+	b.serve(s.record.account, now, nil)
+	b.settle(now)
+}
+
+// failed notes a failure, and calls nobody more when it opened the breaker.
+func (s *Slot) failed(obstacle Obstacle, now time.Time) {
+	acct := s.record.account
+	was := acct.breaker.obstacle
+	acct.breaker.failed(obstacle, s.record, s.taken, now)
+	if acct.breaker.obstacle != was {
+		s.budget.recall(acct)
+	}
+}
+
+func (s *Slot) end(note func(acct *account, now time.Time)) {
+	b, acct := s.budget, s.record.account
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	delete(b.records, s.record.asker)
+	b.release(s.record, false)
+	b.watch(acct, func() { note(acct, now) })
+	if s.record.pooled {
+		b.unproven.end(acct, !s.record.ledger.proven, now)
+	}
+	b.serve(acct, now, nil)
+	b.settle(now)
+}
