@@ -232,12 +232,19 @@ var _ = Describe("After the first PATCH", func() {
 	})
 
 	It("sends again when the resync interval has passed", func(ctx SpecContext) {
-		w.edit(ctx, "jane", `{"spec":{"resyncInterval":"2s"}}`)
+		w.resyncEvery(2 * time.Second)
 		Eventually(w.journal).Should(HaveLen(3))
 		w.edit(ctx, "jane", `{"spec":{"resyncInterval":"0s"}}`)
-		w.expectSynced(ctx, "jane", 3)
+		w.expectSynced(ctx, "jane", 2)
 		n := len(w.journal())
 		Consistently(w.journal, 3*time.Second).Should(HaveLen(n))
+
+		By("setting another one that has passed")
+		w.syncedBefore(ctx, "jane", 6*time.Minute)
+		w.edit(ctx, "jane", `{"spec":{"resyncInterval":"5m"}}`)
+		Eventually(w.journal).Should(HaveLen(n + 1))
+		w.expectSynced(ctx, "jane", 3)
+		w.expectNoMore(n + 1)
 		Expect(slices.Compact(w.journal())).To(Equal([]string{`200 jane {"contact":{"name":"Jane"}}`}))
 	})
 

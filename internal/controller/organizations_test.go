@@ -228,8 +228,13 @@ var _ = Describe("An organization", func() {
 		w.declare(ctx, "john", `{"name":"John","resyncInterval":"48h"}`)
 		w.expectSynced(ctx, "jane", 1)
 		w.expectSynced(ctx, "john", 1)
-		w.editOrganization(ctx, "default", `{"spec":{"resyncInterval":"2s"}}`)
-		Eventually(w.journal).Should(HaveLen(4))
+		w.syncedBefore(ctx, "john", 7*time.Minute)
+		for i, interval := range []string{"5m", "6m"} {
+			w.syncedBefore(ctx, "jane", 7*time.Minute)
+			w.editOrganization(ctx, "default", `{"spec":{"resyncInterval":"`+interval+`"}}`)
+			Eventually(w.journal).Should(HaveLen(3 + i))
+		}
+		w.expectNoMore(4)
 		Expect(w.journal()[2:]).To(HaveEach(`200 jane {"contact":{"name":"Jane"}}`))
 	})
 
@@ -273,7 +278,10 @@ var _ = Describe("An organization", func() {
 		Expect(meta.IsStatusConditionFalse(status.Conditions, v1alpha1.OvercommittedCondition)).To(BeTrue())
 
 		By("declaring resyncs that need more than half of the limit")
-		w.editOrganization(ctx, "default", `{"spec":{"resyncInterval":"3m"}}`)
+		for i := range 3 {
+			w.declare(ctx, fmt.Sprintf("more-%d", i), `{}`)
+		}
+		w.editOrganization(ctx, "default", `{"spec":{"resyncInterval":"5m"}}`)
 		overcommitted := func() string {
 			c := meta.FindStatusCondition(w.getOrganization(ctx, "default").Status.Conditions, v1alpha1.OvercommittedCondition)
 			return string(c.Status) + " " + c.Reason + ": " + c.Message

@@ -138,7 +138,8 @@ type world struct {
 	// What startOperator uses besides; set before it is called.
 	defaultOrganization types.NamespacedName
 	leaderElection      bool
-	resyncPeriod        *time.Duration
+	resyncInterval      time.Duration
+	resyncPeriod        *time.Duration // of the cache
 	newClient           client.NewClientFunc
 	moreNamespaces      []string
 	selector            labels.Selector
@@ -150,7 +151,7 @@ type world struct {
 func newWorld(ctx context.Context, limit budget.Limit) *world {
 	GinkgoHelper()
 	w := &world{
-		namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit,
+		namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit, resyncInterval: 24 * time.Hour,
 		lease: func(time.Duration) error { return nil },
 	}
 	w.simulator = operatortest.StartSimulator(opencxtest.Options{
@@ -203,7 +204,7 @@ func (w *world) newOperator() (stop func()) {
 		DefaultOrganization:     w.defaultOrganization,
 		OwnNamespace:            w.namespace,
 		Limit:                   w.limit,
-		ResyncInterval:          24 * time.Hour,
+		ResyncInterval:          w.resyncInterval,
 		MaxConcurrentReconciles: 10,
 		Lease:                   w.lease,
 	})
@@ -226,6 +227,25 @@ func (w *world) addNamespace(ctx context.Context) string {
 	w.moreNamespaces = append(w.moreNamespaces, name)
 	w.startOperator()
 	return name
+}
+
+// resyncEvery restarts the operator with another interval, also one that is shorter
+// than anybody may declare.
+func (w *world) resyncEvery(interval time.Duration) {
+	GinkgoHelper()
+	w.stop()
+	w.resyncInterval = interval
+	w.startOperator()
+}
+
+// syncedBefore makes a contact's last sync that much older, once status tells of it.
+func (w *world) syncedBefore(ctx context.Context, name string, by time.Duration) {
+	GinkgoHelper()
+	Eventually(func() bool {
+		last := w.get(ctx, name).Status.LastSyncTime
+		return last != nil && time.Since(last.Time) < by
+	}).Should(BeTrue())
+	w.patchStatus(ctx, name, `{"status":{"lastSyncTime":`+asJSON(metav1.NewTime(time.Now().Add(-by)))+`}}`)
 }
 
 // organization names an organization of the world's namespace.
