@@ -57,7 +57,7 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	defaultOrganization := flags.String("default-organization", ownNamespace+"/default",
 		"OpenCXOrganization of contacts that name none, as `namespace/name`")
 	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
-		"time after which an unchanged contact is sent again when neither it nor its organization sets a resyncInterval; 0s is never")
+		"time after which an unchanged contact is sent again when neither it nor its organization sets a resyncInterval; 5m or longer, or 0s for never")
 	watchNamespaces := flags.String("watch-namespaces", "",
 		"`namespaces` whose contacts are looked after, separated by commas; when empty, all")
 	watchLabelSelector := flags.String("watch-label-selector", "",
@@ -103,13 +103,23 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	if opts.scope.Contacts, err = labels.Parse(*watchLabelSelector); err != nil {
 		return options{}, fmt.Errorf("--watch-label-selector: %w: write it as for kubectl get --selector", err)
 	}
-	if opts.resyncInterval < 0 {
-		return options{}, fmt.Errorf("--resync-interval: %s is negative: use a duration such as 24h, or 0s for never", opts.resyncInterval)
+	if err := checkInterval(opts.resyncInterval); err != nil {
+		return options{}, fmt.Errorf("--resync-interval: %w", err)
 	}
 	if n := opts.maxConcurrentReconciles; n < 1 || n > 100 {
 		return options{}, fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
 	}
 	return opts, nil
+}
+
+func checkInterval(interval time.Duration) error {
+	switch {
+	case interval < 0:
+		return fmt.Errorf("%s is negative: use a duration such as 24h, or 0s for never", interval)
+	case interval > 0 && interval < organization.MinResyncInterval:
+		return fmt.Errorf("%s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never", interval)
+	}
+	return nil
 }
 
 // parseNamespaces reads a,b; "" is none.

@@ -34,6 +34,13 @@ func TestFlagsAreRead(t *testing.T) {
 	}
 }
 
+func TestTheShortestResyncIntervalIsFiveMinutes(t *testing.T) {
+	opts, _, err := parse("--resync-interval=5m")
+	if err != nil || opts.resyncInterval != 5*time.Minute {
+		t.Errorf("resyncInterval = %s, error = %v", opts.resyncInterval, err)
+	}
+}
+
 func TestTheScopeIsRead(t *testing.T) {
 	opts, _, err := parse("--watch-namespaces=shop,support", "--watch-label-selector=shard in (a,b)")
 	if err != nil || fmt.Sprint(opts.scope.Namespaces) != "[shop support]" || opts.scope.Contacts.String() != "shard in (a,b)" {
@@ -58,6 +65,8 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--watch-namespaces=a,":               "--watch-namespaces: \"\" is no name of a namespace",
 		"--watch-label-selector=a=(":          "--watch-label-selector: ",
 		"--resync-interval=-1h":               "--resync-interval: -1h0m0s is negative",
+		"--resync-interval=1s":                "--resync-interval: 1s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never",
+		"--resync-interval=4m59.9s":           "--resync-interval: 4m59.9s is shorter than 5m",
 		"--max-concurrent-reconciles=0":       "--max-concurrent-reconciles: 0 is not from 1 to 100",
 		"--no-such-flag":                      "not defined: -no-such-flag; --help lists the flags",
 		"extra":                               "unexpected argument \"extra\"",

@@ -110,7 +110,7 @@ type OpenCXContactSpec struct {
 	// resyncInterval is the time after which an unchanged contact is sent
 	// again, to undo changes made elsewhere, with up to 10 % added or taken away
 	// so that contacts do not all come due at once. It is a duration in ms, s, m
-	// and h, such as 30m or 24h, of at most 8760h. "0s" turns re-sending off.
+	// and h from 5m to 8760h, such as 30m or 24h. "0s" turns re-sending off.
 	// When absent, the resyncInterval of the organization applies, and without that
 	// the operator's --resync-interval. Every re-send costs
 	// one request of OpenCX's rate limit. A failed one that OpenCX did not
@@ -118,7 +118,7 @@ type OpenCXContactSpec struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h of at most 8760h, such as 90s, 30m or 24h; use 0s to turn re-sending off"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && (duration(self) == duration('0s') || duration(self) >= duration('5m')) && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h from 5m to 8760h, such as 30m or 24h; use 0s to turn re-sending off"
 	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"` //nolint:kubeapilinter // people write intervals as in Flux and cert-manager; the rules above admit only what decodes
 
 	// suspend stops the operator from sending this contact while it is true.

@@ -75,6 +75,9 @@ var _ = Describe("A contact", func() {
 		Entry("in several units", "1h30m5s250ms", time.Hour+30*time.Minute+5*time.Second+250*time.Millisecond),
 		Entry("with a fraction", "1.5h", 90*time.Minute),
 		Entry("of nothing", "0s", time.Duration(0)),
+		Entry("of nothing, in hours and minutes", "0h0.0m", time.Duration(0)),
+		Entry("of five minutes", "5m", 5*time.Minute),
+		Entry("of five minutes in seconds", "300s", 5*time.Minute),
 		Entry("of a year", "8760h", 8760*time.Hour),
 		Entry("of a year in milliseconds", "31536000000ms", 8760*time.Hour),
 	)
@@ -82,7 +85,7 @@ var _ = Describe("A contact", func() {
 	DescribeTable("is refused with a resyncInterval",
 		func(ctx SpecContext, interval string) {
 			_, err := create(ctx, `{"contactID":"c","resyncInterval":`+quote(interval)+`}`, client.DryRunAll)
-			Expect(err).To(MatchError(And(ContainSubstring("spec.resyncInterval"), ContainSubstring("use 0s to turn re-sending off"))))
+			Expect(err).To(MatchError(And(ContainSubstring("spec.resyncInterval"), ContainSubstring("from 5m to 8760h"), ContainSubstring("use 0s to turn re-sending off"))))
 		},
 		Entry("that is empty", ""),
 		Entry("without a unit", "24"),
@@ -90,6 +93,8 @@ var _ = Describe("A contact", func() {
 		Entry("in microseconds", "5us"),
 		Entry("that is negative", "-1h"),
 		Entry("that has a sign", "+1h"),
+		Entry("of a millisecond", "1ms"),
+		Entry("of less than five minutes", "4m59.999s"),
 		Entry("of more than a year", "8761h"),
 		Entry("of many years", "9999h9999h9999h9999h9999h9999h"),
 		Entry("that overflows", "99999999999999999999h"),

@@ -27,13 +27,13 @@ type OpenCXOrganizationSpec struct {
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
 
 	// resyncInterval is the time after which an unchanged contact is sent again when
-	// it sets no resyncInterval itself. It is a duration in ms, s, m and h, such as
-	// 30m or 24h, of at most 8760h; "0s" is never. When absent, the operator's
+	// it sets no resyncInterval itself. It is a duration in ms, s, m and h from 5m
+	// to 8760h, such as 30m or 24h; "0s" is never. When absent, the operator's
 	// --resync-interval applies.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h of at most 8760h, such as 90s, 30m or 24h; use 0s to turn re-sending off"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && (duration(self) == duration('0s') || duration(self) >= duration('5m')) && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h from 5m to 8760h, such as 30m or 24h; use 0s to turn re-sending off"
 	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"` //nolint:kubeapilinter // as in OpenCXContact
 
 	// suspend stops every request for the organization while it is true. Changes of

@@ -68,9 +68,12 @@ var (
 		f.sourced, f.loaded = true, &loaded{problem: &status.Problem{Reason: v1alpha1.ValueNotFoundReason, Message: "no value", Missing: true}}
 	}
 	hasSources = func(f *facts) { f.sourced = true }
-	aDayPassed = func(f *facts) { f.status.LastSyncTime = status.Time(testTime.Add(-27 * time.Hour)) }
-	keyRotated = func(f *facts) { f.organization.KeyVersion = "2" }
-	restarted  = func(f *facts) { f.last = sent{} }
+	// everySecond was stored before the CRD refused it.
+	everySecond = func(f *facts) { f.contact.Spec.ResyncInterval = &metav1.Duration{Duration: time.Second} }
+	syncedNow   = func(f *facts) { f.status.LastSyncTime = status.Time(testTime) }
+	aDayPassed  = func(f *facts) { f.status.LastSyncTime = status.Time(testTime.Add(-27 * time.Hour)) }
+	keyRotated  = func(f *facts) { f.organization.KeyVersion = "2" }
+	restarted   = func(f *facts) { f.last = sent{} }
 	// retryDue and retryLater are after failed: the backoff has passed, or not.
 	retryDue   = func(f *facts) { f.status.NextAttemptTime = status.Time(testTime.Add(-time.Second)) }
 	retryLater = func(f *facts) { f.status.NextAttemptTime = status.Time(testTime.Add(time.Hour)) }
@@ -109,6 +112,7 @@ func TestDecide(t *testing.T) {
 		"accepted: rests until the resync":                                {[]change{}, decision{rest, resync, tomorrow, false}},
 		"accepted, and never sent again":                                  {[]change{func(f *facts) { f.organization.ResyncInterval = 0 }}, decision{rest, resync, never, false}},
 		"its own interval counts before the organization's":               {[]change{func(f *facts) { f.contact.Spec.ResyncInterval = &metav1.Duration{} }}, decision{rest, resync, never, false}},
+		"a shorter interval than is allowed counts as the shortest":       {[]change{everySecond, syncedNow}, decision{rest, resync, resyncAt("u", testTime, 5*time.Minute), false}},
 		"the resync interval has passed":                                  {[]change{aDayPassed, isLoaded}, decision{send, resync, resyncAt("u", testTime.Add(-27*time.Hour), 24*time.Hour), false}},
 		"new":                                                             {[]change{neverSent, isLoaded}, decision{send, first, now, true}},
 		"edited":                                                          {[]change{wasEdited, isLoaded}, decision{send, edited, now, true}},

@@ -94,10 +94,7 @@ func (f *facts) past() budget.Past {
 }
 
 func (f *facts) resyncInterval() time.Duration {
-	if own := f.contact.Spec.ResyncInterval; own != nil {
-		return own.Duration
-	}
-	return f.organization.ResyncInterval
+	return organization.ResyncInterval(f.contact.Spec.ResyncInterval, f.organization.ResyncInterval)
 }
 
 // look gathers what the cache and this process know of a contact, which costs no

@@ -157,10 +157,23 @@ func (o *Organizations) limitOf(organization *v1alpha1.OpenCXOrganization) (limi
 }
 
 func (o *Organizations) resyncIntervalOf(organization *v1alpha1.OpenCXOrganization) time.Duration {
-	if own := organization.Spec.ResyncInterval; own != nil {
-		return own.Duration
+	return ResyncInterval(organization.Spec.ResyncInterval, o.ResyncInterval)
+}
+
+// MinResyncInterval is the shortest time, but for never, after which an unchanged
+// contact may be sent again.
+const MinResyncInterval = 5 * time.Minute
+
+// ResyncInterval is the interval that is declared, or, when none is, otherwise; 0 is
+// never. One that was stored before the CRD refused it counts as the shortest.
+func ResyncInterval(declared *metav1.Duration, otherwise time.Duration) time.Duration {
+	switch {
+	case declared == nil:
+		return otherwise
+	case declared.Duration <= 0:
+		return 0
 	}
-	return o.ResyncInterval
+	return max(declared.Duration, MinResyncInterval)
 }
 
 // IsActive says whether an organization, as namespace/name, exists and is not suspended.

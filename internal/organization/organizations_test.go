@@ -78,9 +78,13 @@ func TestTheResyncIntervalIsTheOrganizationsOwnWhenItSetsOne(t *testing.T) {
 		own  *metav1.Duration
 		want time.Duration
 	}{
-		"none":  {nil, 24 * time.Hour},
-		"one":   {&metav1.Duration{Duration: time.Hour}, time.Hour},
-		"never": {&metav1.Duration{}, 0},
+		"none":     {nil, 24 * time.Hour},
+		"one":      {&metav1.Duration{Duration: time.Hour}, time.Hour},
+		"shortest": {&metav1.Duration{Duration: 5 * time.Minute}, 5 * time.Minute},
+		"never":    {&metav1.Duration{}, 0},
+		// Stored before the CRD refused them.
+		"too short": {&metav1.Duration{Duration: time.Second}, 5 * time.Minute},
+		"negative":  {&metav1.Duration{Duration: -time.Hour}, 0},
 	} {
 		declared := &v1alpha1.OpenCXOrganization{}
 		declared.Spec.ResyncInterval = tt.own

@@ -141,10 +141,7 @@ func (r *Reconciler) count(ctx context.Context, f *facts) error {
 		if applied := contact.Status.AppliedHash; applied != "" && contact.Status.AttemptedHash == applied+"@"+f.key.version {
 			f.proven = true
 		}
-		interval := r.organizations.resyncIntervalOf(f.organization)
-		if own := contact.Spec.ResyncInterval; own != nil {
-			interval = own.Duration
-		}
+		interval := ResyncInterval(contact.Spec.ResyncInterval, r.organizations.resyncIntervalOf(f.organization))
 		if interval > 0 && !contact.Spec.Suspend {
 			f.resyncs += float64(f.limit.Window) / float64(interval)
 		}
