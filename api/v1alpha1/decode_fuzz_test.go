@@ -114,7 +114,7 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 	case name == "resyncInterval" && r.IntN(2) > 0:
 		return randomDuration(r)
 	case name == "window" && r.IntN(3) > 0:
-		return []string{"1s", "1m", "24h", "1h30m5s", "90m", "00001s"}[r.IntN(6)]
+		return []string{"1s", "1m", "1h", "0h30m5s", "60m", "00001s"}[r.IntN(6)]
 	case name == "window" && r.IntN(2) > 0:
 		return randomDuration(r)
 	case name == "namespace" && r.IntN(5) > 0:

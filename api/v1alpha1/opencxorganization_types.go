@@ -74,12 +74,12 @@ type RateLimit struct {
 	// +kubebuilder:validation:Maximum=100000
 	Requests int32 `json:"requests,omitempty"`
 
-	// window is the length of the window, a duration from 1s to 24h such as 1m. It
+	// window is the length of the window, a duration from 1s to 1h such as 1m. It
 	// must be the one that OpenCX enforces: 10 in 6s is not the same as 100 in 1m.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,2}h|[0-9]{1,4}m|[0-9]{1,5}s)+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="window must be a duration in s, m and h from 1s to 24h, such as 1m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,2}h|[0-9]{1,4}m|[0-9]{1,5}s)+$') && duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="window must be a duration in s, m and h from 1s to 1h, such as 1m"
 	Window metav1.Duration `json:"window,omitzero"` //nolint:kubeapilinter // as resyncInterval
 }
 

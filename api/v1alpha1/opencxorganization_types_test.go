@@ -49,9 +49,9 @@ var _ = Describe("An organization", func() {
 		Entry("with a Secret alone", `{"apiKeySecretRef":{"name":"opencx.keys-1"}}`),
 		Entry("with a key in a Secret", `{"apiKeySecretRef":{"name":"opencx","key":"api_key.V-1"}}`),
 		Entry("with the smallest rate limit", organization(`"rateLimit":{"requests":1,"window":"1s"}`)),
-		Entry("with the largest rate limit", organization(`"rateLimit":{"requests":100000,"window":"24h"}`)),
-		Entry("with a window in several units", organization(`"rateLimit":{"requests":100,"window":"1h30m5s"}`)),
-		Entry("with a window of a day in seconds", organization(`"rateLimit":{"requests":100,"window":"86400s"}`)),
+		Entry("with the largest rate limit", organization(`"rateLimit":{"requests":100000,"window":"1h"}`)),
+		Entry("with a window in several units", organization(`"rateLimit":{"requests":100,"window":"0h30m5s"}`)),
+		Entry("with a window of an hour in seconds", organization(`"rateLimit":{"requests":100,"window":"3600s"}`)),
 		Entry("with an interval of never", organization(`"resyncInterval":"0s"`)),
 		Entry("with an interval of five minutes", organization(`"resyncInterval":"5m"`)),
 		Entry("with an interval of a year", organization(`"resyncInterval":"8760h"`)),
@@ -135,14 +135,15 @@ var _ = Describe("An organization", func() {
 	DescribeTable("is refused with a window",
 		func(ctx SpecContext, window string) {
 			_, err := createOrganization(ctx, organization(`"rateLimit":{"requests":1,"window":`+quote(window)+`}`), client.DryRunAll)
-			Expect(err).To(MatchError(And(ContainSubstring("spec.rateLimit.window"), ContainSubstring("from 1s to 24h, such as 1m"))))
+			Expect(err).To(MatchError(And(ContainSubstring("spec.rateLimit.window"), ContainSubstring("from 1s to 1h, such as 1m"))))
 		},
 		Entry("that is empty", ""),
 		Entry("of nothing", "0s"),
 		Entry("of less than a second", "999ms"),
 		Entry("with a fraction", "1.5m"),
-		Entry("of more than a day", "24h1s"),
-		Entry("of more than a day, in seconds", "86401s"),
+		Entry("of more than an hour", "1h1s"),
+		Entry("of more than an hour, in seconds", "3601s"),
+		Entry("of a day", "24h"),
 		Entry("of a hundred hours", "100h"),
 		Entry("without a unit", "60"),
 		Entry("that is negative", "-1m"),
@@ -151,10 +152,10 @@ var _ = Describe("An organization", func() {
 	)
 
 	It("has a window that is what it says", func(ctx SpecContext) {
-		o, err := createOrganization(ctx, organization(`"rateLimit":{"requests":50,"window":"1h30m5s"},"resyncInterval":"1.5h"`), client.DryRunAll)
+		o, err := createOrganization(ctx, organization(`"rateLimit":{"requests":50,"window":"0h30m5s"},"resyncInterval":"1.5h"`), client.DryRunAll)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(o.Spec.RateLimit.Requests).To(Equal(int32(50)))
-		Expect(o.Spec.RateLimit.Window.Duration).To(Equal(time.Hour + 30*time.Minute + 5*time.Second))
+		Expect(o.Spec.RateLimit.Window.Duration).To(Equal(30*time.Minute + 5*time.Second))
 		Expect(o.Spec.ResyncInterval.Duration).To(Equal(90 * time.Minute))
 	})
 

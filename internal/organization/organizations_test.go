@@ -24,17 +24,18 @@ func TestAnOrganizationMayLowerTheLimitAndNotRaiseIt(t *testing.T) {
 		want     budget.Limit
 		raises   bool
 	}{
-		"none":                                {nil, flag, false},
-		"the same":                            {rate(100, time.Minute), flag, false},
-		"fewer":                               {rate(10, time.Minute), budget.Limit{Requests: 10, Window: time.Minute}, false},
-		"more":                                {rate(101, time.Minute), flag, true},
-		"as many in a longer window":          {rate(100, time.Hour), budget.Limit{Requests: 100, Window: time.Hour}, false},
-		"more in a longer window, at once":    {rate(6000, time.Hour), flag, true},
-		"as many a second, in seconds":        {rate(1, time.Second), budget.Limit{Requests: 1, Window: time.Second}, false},
-		"more a second, in seconds":           {rate(2, time.Second), flag, true},
-		"half as many in half of the window":  {rate(50, 30*time.Second), budget.Limit{Requests: 50, Window: 30 * time.Second}, false},
-		"two windows of which one can hold":   {rate(50, 40*time.Second), budget.Limit{Requests: 50, Window: 40 * time.Second}, false},
-		"two windows that hold more together": {rate(51, 40*time.Second), flag, true},
+		"none":                                 {nil, flag, false},
+		"the same":                             {rate(100, time.Minute), flag, false},
+		"fewer":                                {rate(10, time.Minute), budget.Limit{Requests: 10, Window: time.Minute}, false},
+		"more":                                 {rate(101, time.Minute), flag, true},
+		"as many in a longer window":           {rate(100, time.Hour), budget.Limit{Requests: 100, Window: time.Hour}, false},
+		"a longer one than the CRD admits now": {rate(100, 24*time.Hour), budget.Limit{Requests: 100, Window: 24 * time.Hour}, false},
+		"more in a longer window, at once":     {rate(6000, time.Hour), flag, true},
+		"as many a second, in seconds":         {rate(1, time.Second), budget.Limit{Requests: 1, Window: time.Second}, false},
+		"more a second, in seconds":            {rate(2, time.Second), flag, true},
+		"half as many in half of the window":   {rate(50, 30*time.Second), budget.Limit{Requests: 50, Window: 30 * time.Second}, false},
+		"two windows of which one can hold":    {rate(50, 40*time.Second), budget.Limit{Requests: 50, Window: 40 * time.Second}, false},
+		"two windows that hold more together":  {rate(51, 40*time.Second), flag, true},
 	} {
 		o := New(Options{Limit: flag})
 		declared := &v1alpha1.OpenCXOrganization{}
