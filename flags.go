@@ -23,6 +23,7 @@ import (
 type options struct {
 	apiURL                  *url.URL
 	rateLimit               budget.Limit
+	budgetShare             float64
 	ownNamespace            string
 	defaultOrganization     types.NamespacedName
 	scope                   organization.Scope
@@ -54,6 +55,8 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		"address of the OpenCX API: https, or http to a loopback address")
 	flags.Var(&opts.rateLimit, "opencx-rate-limit",
 		"requests that an organization may make in any `window`, as count/duration; an OpenCXOrganization may lower it for itself, and not raise it")
+	flags.Float64Var(&opts.budgetShare, "budget-share", 1,
+		"`part` of every organization's limit that this instance may use, for shards and clusters that share an organization: more than 0 and at most 1")
 	defaultOrganization := flags.String("default-organization", ownNamespace+"/default",
 		"OpenCXOrganization of contacts that name none, as `namespace/name`")
 	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
@@ -103,21 +106,23 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	if opts.scope.Contacts, err = labels.Parse(*watchLabelSelector); err != nil {
 		return options{}, fmt.Errorf("--watch-label-selector: %w: write it as for kubectl get --selector", err)
 	}
-	if err := checkInterval(opts.resyncInterval); err != nil {
-		return options{}, fmt.Errorf("--resync-interval: %w", err)
-	}
-	if n := opts.maxConcurrentReconciles; n < 1 || n > 100 {
-		return options{}, fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
-	}
-	return opts, nil
+	return opts, opts.check()
 }
 
-func checkInterval(interval time.Duration) error {
+// check looks at the numbers.
+func (o *options) check() error {
+	share, interval, n := o.budgetShare, o.resyncInterval, o.maxConcurrentReconciles
 	switch {
+	case !(share > 0 && share <= 1): // so that NaN is refused, too
+		return fmt.Errorf("--budget-share: %g is not more than 0 and at most 1: use 0.5 for each of two instances that share an organization", share)
+	case o.rateLimit.Part(share).Window > o.rateLimit.Window:
+		return fmt.Errorf("--budget-share: %g of %s is no request: use a larger share, or a higher --opencx-rate-limit if OpenCX allows it", share, o.rateLimit)
 	case interval < 0:
-		return fmt.Errorf("%s is negative: use a duration such as 24h, or 0s for never", interval)
+		return fmt.Errorf("--resync-interval: %s is negative: use a duration such as 24h, or 0s for never", interval)
 	case interval > 0 && interval < organization.MinResyncInterval:
-		return fmt.Errorf("%s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never", interval)
+		return fmt.Errorf("--resync-interval: %s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never", interval)
+	case n < 1 || n > 100:
+		return fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func parse(args ...string) (options, string, error) {
 func TestDefaultsAreThoseOfOpenCX(t *testing.T) {
 	opts, _, err := parse()
 	if err != nil || opts.apiURL.String() != "https://api.open.cx" || opts.rateLimit != (budget.Limit{Requests: 100, Window: time.Minute}) ||
-		opts.defaultOrganization.String() != "opencx-system/default" || opts.resyncInterval != 24*time.Hour || !opts.metricsSecure || opts.leaderElect {
+		opts.defaultOrganization.String() != "opencx-system/default" || opts.budgetShare != 1 || opts.resyncInterval != 24*time.Hour || !opts.metricsSecure || opts.leaderElect {
 		t.Errorf("options = %+v, error = %v", opts, err)
 	}
 }
@@ -38,6 +38,15 @@ func TestTheShortestResyncIntervalIsFiveMinutes(t *testing.T) {
 	opts, _, err := parse("--resync-interval=5m")
 	if err != nil || opts.resyncInterval != 5*time.Minute {
 		t.Errorf("resyncInterval = %s, error = %v", opts.resyncInterval, err)
+	}
+}
+
+func TestAShareOfTheBudgetIsAtLeastOneRequest(t *testing.T) {
+	for args, want := range map[string]float64{"--budget-share=0.5": 0.5, "--budget-share=0.01": 0.01, "--budget-share=1e-6 --opencx-rate-limit=1000000/1h": 1e-6} {
+		opts, _, err := parse(strings.Fields(args)...)
+		if err != nil || opts.budgetShare != want {
+			t.Errorf("%s: budgetShare = %g, error = %v", args, opts.budgetShare, err)
+		}
 	}
 }
 
@@ -58,6 +67,12 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--opencx-rate-limit=0/1m":            "-opencx-rate-limit: the part before the slash",
 		"--opencx-rate-limit=abc/1m":          "-opencx-rate-limit: the part before the slash",
 		"--opencx-rate-limit=100/8760h":       "-opencx-rate-limit: the part after the slash",
+		"--budget-share=0":                    "--budget-share: 0 is not more than 0 and at most 1: use 0.5 for each of two",
+		"--budget-share=-0.5":                 "--budget-share: -0.5 is not more than 0 and at most 1",
+		"--budget-share=1.01":                 "--budget-share: 1.01 is not more than 0 and at most 1",
+		"--budget-share=NaN":                  "--budget-share: NaN is not more than 0 and at most 1",
+		"--budget-share=50%":                  "for flag -budget-share: parse error; --help lists the flags",
+		"--budget-share=0.001":                "--budget-share: 0.001 of 100/1m0s is no request: use a larger share, or a higher --opencx-rate-limit",
 		"--default-organization=acme":         "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
 		"--default-organization=A/b":          "--default-organization",
 		"--default-organization=a/b/c":        "--default-organization",

@@ -87,6 +87,7 @@ func run(ctx context.Context, opts options) error {
 		DefaultOrganization:     opts.defaultOrganization,
 		OwnNamespace:            opts.ownNamespace,
 		Limit:                   opts.rateLimit,
+		Share:                   opts.budgetShare,
 		ResyncInterval:          opts.resyncInterval,
 		MaxConcurrentReconciles: opts.maxConcurrentReconciles,
 		Lease:                   lease,
@@ -97,7 +98,7 @@ func run(ctx context.Context, opts options) error {
 	if err := metrics.Registry.Register(collector); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	ctrl.Log.WithName("setup").Info("Starting", "version", version, "apiURL", opts.apiURL.String(), "rateLimit", opts.rateLimit.String())
+	ctrl.Log.WithName("setup").Info("Starting", "version", version, "apiURL", opts.apiURL.String(), "rateLimit", opts.rateLimit.String(), "budgetShare", opts.budgetShare)
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	select {

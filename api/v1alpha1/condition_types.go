@@ -64,7 +64,7 @@ const (
 )
 
 // OvercommittedCondition of an organization is True while the resyncs of its
-// contacts need more than half of its limit.
+// contacts need more than half of its limit, or of the operator's share of that.
 const OvercommittedCondition = "Overcommitted"
 
 // Reasons of an organization's Ready condition, besides APIKeyNotFound,

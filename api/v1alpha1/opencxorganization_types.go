@@ -17,7 +17,8 @@ type OpenCXOrganizationSpec struct {
 
 	// rateLimit is how many requests may be made for the organization. When absent,
 	// the operator's --opencx-rate-limit applies, which it may lower and not raise:
-	// a limit that would allow more is not used, and the message of Ready says so.
+	// a limit that would allow more is not used, and the message of Ready says so. An
+	// operator with a --budget-share uses that part of it.
 	// +optional
 	RateLimit *RateLimit `json:"rateLimit,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 

@@ -375,6 +375,28 @@ func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 	})
 }
 
+func TestThePartsOfALimit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		whole Limit
+		share float64
+		want  Limit
+	}{
+		"all":                            {Limit{100, time.Minute}, 1, Limit{100, time.Minute}},
+		"half":                           {Limit{100, time.Minute}, 0.5, Limit{50, time.Minute}},
+		"rounded down":                   {Limit{100, time.Minute}, 0.339, Limit{33, time.Minute}},
+		"a product just under a request": {Limit{100, time.Minute}, 0.29, Limit{29, time.Minute}},
+		"one request":                    {Limit{100, time.Minute}, 0.01, Limit{1, time.Minute}},
+		"half a request":                 {Limit{1, time.Minute}, 0.5, Limit{1, 2 * time.Minute}},
+		"four tenths of a request":       {Limit{2, time.Minute}, 0.2, Limit{1, 150 * time.Second}},
+		"three tenths of a request":      {Limit{1, time.Minute}, 0.3, Limit{1, 200 * time.Second}},
+		"next to nothing":                {Limit{1, 24 * time.Hour}, 1e-6, Limit{1, 8760 * time.Hour}},
+	} {
+		if got := tt.whole.Part(tt.share); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
 func TestParseLimit(t *testing.T) {
 	for in, want := range map[string]Limit{
 		"100/1m":     {100, time.Minute},

@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,17 @@ func ParseLimit(s string) (Limit, error) {
 		return Limit{}, fmt.Errorf("the part after the slash must be a duration from %s to %s, such as the 1m of 100/1m", minWindow, "1h")
 	}
 	return Limit{Requests: n, Window: d}, nil
+}
+
+// Part returns the part of l that a share of it, from more than 0 to 1, leaves: whole
+// requests, or, where it is less than one, one in a window that is as much longer, but
+// no longer than what is remembered.
+func (l Limit) Part(share float64) Limit {
+	requests := float64(l.Requests) * share
+	if whole := int(requests + 1e-9); whole >= 1 { // 0.29 of 100 is 28.999999999999996
+		return Limit{Requests: whole, Window: l.Window}
+	}
+	return Limit{Requests: 1, Window: time.Duration(min(math.Round(float64(l.Window)/requests), float64(max(l.Window, maxWindow))))}
 }
 
 // String is the inverse of ParseLimit.

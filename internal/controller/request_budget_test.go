@@ -59,6 +59,20 @@ var _ = Describe("The request budget", func() {
 		Expect(w.simulator.Journal()[4].Key).To(Equal(acme))
 	})
 
+	It("is used up to the share of this instance", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 4, Window: time.Minute})
+		w.stop()
+		w.share = 0.5
+		w.startOperator()
+		w.declare(ctx, "a", `{}`)
+		w.expectSynced(ctx, "a", 1)
+		w.declare(ctx, "b", `{}`)
+		w.expectSynced(ctx, "b", 1)
+		w.declare(ctx, "c", `{}`)
+		w.expectSummary(ctx, "c", "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting")
+		w.expectNoMore(2)
+	})
+
 	It("may be lowered by an organization, and not raised", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 5, Window: time.Minute})
 		low, high := secret("ocx_live_"), secret("ocx_live_")

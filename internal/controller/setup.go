@@ -40,6 +40,8 @@ type Options struct {
 	OwnNamespace string
 	// Limit is the most that an organization may use.
 	Limit budget.Limit
+	// Share is the part of every limit that this instance may use: more than 0 to 1.
+	Share float64
 	// ResyncInterval is for contacts that set none, of organizations that set none; 0
 	// is never.
 	ResyncInterval time.Duration
@@ -70,10 +72,11 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
 	known := organization.New(organization.Options{
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
-		ReadsNamespaces: readsNamespaces, Limit: options.Limit, ResyncInterval: options.ResyncInterval,
+		ReadsNamespaces: readsNamespaces, Limit: options.Limit, Share: options.Share, ResyncInterval: options.ResyncInterval,
 	})
+	limit := options.Limit.Part(options.Share)
 	shared := budget.New(budget.Options{
-		Limit:       options.Limit,
+		Limit:       limit,
 		CallTimeout: opencx.CallTimeout,
 		MaxInFlight: options.MaxConcurrentReconciles,
 		Wake:        func(asker budget.Asker) { wake(types.NamespacedName(asker)) },
@@ -95,7 +98,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	begin := source.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		reserved, err := kept.Load(ctx) // once this process leads, before the first look
 		if err == nil && reserved == nil {
-			reserved, err = r.attempts(ctx)
+			reserved, err = r.attempts(ctx, limit)
 		}
 		if err == nil {
 			shared.Restore(reserved)
@@ -120,7 +123,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 // reservations was deleted. It is no full account, and does not tell what was under way:
 // so an organization of which a contact was attempted starts as if that had used up its
 // limit, and as much as can be under way as if it were.
-func (r *ContactReconciler) attempts(ctx context.Context) (map[string]budget.Reservation, error) {
+func (r *ContactReconciler) attempts(ctx context.Context, limit budget.Limit) (map[string]budget.Reservation, error) {
 	var contacts v1alpha1.OpenCXContactList
 	if err := r.cache.List(ctx, &contacts, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the last attempts: %w", err)
@@ -129,7 +132,7 @@ func (r *ContactReconciler) attempts(ctx context.Context) (map[string]budget.Res
 	for i := range contacts.Items {
 		name := r.organizations.NameFor(&contacts.Items[i]).String()
 		if at := contacts.Items[i].Status.LastAttemptTime; at != nil && (all[name].Used == nil || all[name].Used[0].At < at.Unix()+1) { // status has whole seconds
-			all[name] = budget.Reservation{Window: r.Limit.Window, Open: r.MaxConcurrentReconciles, Used: []budget.Used{{At: at.Unix() + 1, Slots: r.Limit.Requests}}}
+			all[name] = budget.Reservation{Window: limit.Window, Open: r.MaxConcurrentReconciles, Used: []budget.Used{{At: at.Unix() + 1, Slots: limit.Requests}}}
 		}
 	}
 	return all, nil

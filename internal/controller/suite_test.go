@@ -137,6 +137,7 @@ type world struct {
 
 	// What startOperator uses besides; set before it is called.
 	defaultOrganization types.NamespacedName
+	share               float64
 	leaderElection      bool
 	resyncInterval      time.Duration
 	resyncPeriod        *time.Duration // of the cache
@@ -151,7 +152,7 @@ type world struct {
 func newWorld(ctx context.Context, limit budget.Limit) *world {
 	GinkgoHelper()
 	w := &world{
-		namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit, resyncInterval: 24 * time.Hour,
+		namespace: "test-" + rand.String(8), key: secret("ocx_live_"), limit: limit, share: 1, resyncInterval: 24 * time.Hour,
 		lease: func(time.Duration) error { return nil },
 	}
 	w.simulator = operatortest.StartSimulator(opencxtest.Options{
@@ -204,6 +205,7 @@ func (w *world) newOperator() (stop func()) {
 		DefaultOrganization:     w.defaultOrganization,
 		OwnNamespace:            w.namespace,
 		Limit:                   w.limit,
+		Share:                   w.share,
 		ResyncInterval:          w.resyncInterval,
 		MaxConcurrentReconciles: 10,
 		Lease:                   w.lease,

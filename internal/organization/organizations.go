@@ -48,8 +48,10 @@ type Options struct {
 	Scope Scope
 	// ReadsNamespaces says that the labels of namespaces may be read.
 	ReadsNamespaces bool
-	// Limit is the most that an organization may use.
+	// Limit is the most that an organization may use, of all instances together.
 	Limit budget.Limit
+	// Share is the part of every limit that this instance may use: more than 0 to 1.
+	Share float64
 	// ResyncInterval is for organizations that set none; 0 is never.
 	ResyncInterval time.Duration
 }
@@ -140,9 +142,14 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 	}, nil
 }
 
-// limitOf returns the limit of an organization. raises says that it declares one
-// that would allow more than the operator's, which then applies.
+// limitOf returns this instance's part of the limit of an organization. raises says
+// that it declares one that would allow more than the operator's, which then applies.
 func (o *Organizations) limitOf(organization *v1alpha1.OpenCXOrganization) (limit budget.Limit, raises bool) {
+	limit, raises = o.wholeLimitOf(organization)
+	return limit.Part(o.Share), raises
+}
+
+func (o *Organizations) wholeLimitOf(organization *v1alpha1.OpenCXOrganization) (limit budget.Limit, raises bool) {
 	declared := organization.Spec.RateLimit
 	if declared == nil || declared.Window.Duration <= 0 { // which the CRD refuses
 		return o.Limit, false

@@ -37,7 +37,31 @@ func TestAnOrganizationMayLowerTheLimitAndNotRaiseIt(t *testing.T) {
 		"two windows of which one can hold":    {rate(50, 40*time.Second), budget.Limit{Requests: 50, Window: 40 * time.Second}, false},
 		"two windows that hold more together":  {rate(51, 40*time.Second), flag, true},
 	} {
-		o := New(Options{Limit: flag})
+		o := New(Options{Limit: flag, Share: 1})
+		declared := &v1alpha1.OpenCXOrganization{}
+		declared.Spec.RateLimit = tt.declared
+		if got, raises := o.limitOf(declared); got != tt.want || raises != tt.raises {
+			t.Errorf("%s: %s, raises %t; want %s, %t", name, got, raises, tt.want, tt.raises)
+		}
+	}
+}
+
+func TestAnInstanceUsesItsShareOfALimit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		declared *v1alpha1.RateLimit
+		share    float64
+		want     budget.Limit
+		raises   bool
+	}{
+		"all of the flag's":                  {nil, 1, budget.Limit{Requests: 100, Window: time.Minute}, false},
+		"half of the flag's":                 {nil, 0.5, budget.Limit{Requests: 50, Window: time.Minute}, false},
+		"half of a lower one":                {rate(60, time.Minute), 0.5, budget.Limit{Requests: 30, Window: time.Minute}, false},
+		"half of one that may not be raised": {rate(200, time.Minute), 0.5, budget.Limit{Requests: 50, Window: time.Minute}, true},
+		// What matters is that the whole of it is no more than the flag's.
+		"half of the same":    {rate(100, time.Minute), 0.5, budget.Limit{Requests: 50, Window: time.Minute}, false},
+		"less than a request": {rate(1, time.Second), 0.1, budget.Limit{Requests: 1, Window: 10 * time.Second}, false},
+	} {
+		o := New(Options{Limit: budget.Limit{Requests: 100, Window: time.Minute}, Share: tt.share})
 		declared := &v1alpha1.OpenCXOrganization{}
 		declared.Spec.RateLimit = tt.declared
 		if got, raises := o.limitOf(declared); got != tt.want || raises != tt.raises {

@@ -95,7 +95,10 @@ func sameState(a, b v1alpha1.OpenCXOrganizationStatus) bool {
 
 func (r *Reconciler) look(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (facts, error) {
 	name := client.ObjectKeyFromObject(organization)
-	f := facts{organization: organization, account: r.budget.Look(name.String())}
+	f := facts{
+		organization: organization, account: r.budget.Look(name.String()),
+		most: r.organizations.Limit, shares: r.organizations.Share < 1,
+	}
 	f.limit, f.raises = r.organizations.limitOf(organization)
 	allowed := organization.Spec.AllowedNamespaces
 	f.blind = !r.organizations.ReadsNamespaces && allowed != nil && allowed.From == v1alpha1.NamespacesFromSelector

@@ -20,6 +20,7 @@ func known(changes ...func(*facts)) facts {
 	f := facts{
 		organization: &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Generation: 3}},
 		limit:        budget.Limit{Requests: 100, Window: time.Minute},
+		most:         budget.Limit{Requests: 100, Window: time.Minute},
 	}
 	for _, change := range changes {
 		change(&f)
@@ -68,6 +69,8 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 		"accepted once, with another key or by a contact that is gone": {known(func(f *facts) { f.organization.Status.LastSyncTime = &metav1.Time{Time: now} }),
 			"Ready=True:Usable ", unasked},
 		"it raises the limit": {known(func(f *facts) { f.raises = true }), "Ready=True:Usable ",
+			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: lower it"},
+		"it raises the limit, of which this instance has a share": {known(func(f *facts) { f.raises, f.shares, f.limit.Requests = true, true, 50 }), "Ready=True:Usable ",
 			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: lower it"},
 		"it selects labels that cannot be read": {known(func(f *facts) { f.blind = true }), "Ready=True:Usable ",
 			unasked + "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"},
@@ -149,14 +152,17 @@ func TestAnOrganizationIsOvercommittedWhenResyncsNeedMoreThanHalfOfItsLimit(t *t
 	const fits = "False ResyncsFit: To send every contact again when its resync interval has passed needs at most half of the limit"
 	for name, tt := range map[string]struct {
 		resyncs float64
+		shares  bool
 		want    string
 	}{
-		"none":                {0, fits},
-		"half of the limit":   {50, fits},
-		"more than half":      {51, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 51 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
-		"more than there are": {1000, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 1000 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
+		"none":                {0, false, fits},
+		"half of the limit":   {50, false, fits},
+		"half of the share":   {50, true, "False ResyncsFit: To send every contact of this operator again when its resync interval has passed needs at most half of its share of the limit"},
+		"more than that":      {51, true, "True TooManyResyncs: To send every contact of this operator again when its resync interval has passed needs 51 requests in 1m0s, of 100 that are its share: use longer intervals, or 0s"},
+		"more than half":      {51, false, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 51 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
+		"more than there are": {1000, false, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 1000 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
 	} {
-		told := report(known(func(f *facts) { f.resyncs = tt.resyncs }), now)
+		told := report(known(func(f *facts) { f.resyncs, f.shares = tt.resyncs, tt.shares }), now)
 		for _, c := range told.Conditions {
 			if got := fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message); c.Type == v1alpha1.OvercommittedCondition && got != tt.want {
 				t.Errorf("%s: %s, want %s", name, got, tt.want)

@@ -17,9 +17,11 @@ type facts struct {
 	organization *v1alpha1.OpenCXOrganization
 	key          heldKey
 	account      budget.State
-	limit        budget.Limit
-	raises       bool // it declares more than the operator's limit
-	blind        bool // it selects namespaces whose labels cannot be read
+	limit        budget.Limit // this instance's part of it
+	most         budget.Limit // that any organization may use
+	raises       bool         // it declares more than that
+	shares       bool         // other instances have the rest of its limit
+	blind        bool         // it selects namespaces whose labels cannot be read
 	contacts     v1alpha1.ContactCounts
 	lastSync     *metav1.Time
 	proven       bool // OpenCX has accepted a request with this version of the key
@@ -80,7 +82,7 @@ func (f *facts) usable() string {
 		message = "OpenCX has accepted contacts with this version of the API key"
 	}
 	if f.raises {
-		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies: lower it", f.limit)
+		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies: lower it", f.most)
 	}
 	if f.blind {
 		message += "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"
@@ -89,15 +91,19 @@ func (f *facts) usable() string {
 }
 
 func (f *facts) setOvercommitted(told *v1alpha1.OpenCXOrganizationStatus) {
+	contact, limit, requests := "every contact", "the limit", "that there are"
+	if f.shares {
+		contact, limit, requests = "every contact of this operator", "its share of the limit", "that are its share"
+	}
 	condition := metav1.Condition{
 		Type: v1alpha1.OvercommittedCondition, Status: metav1.ConditionFalse, Reason: v1alpha1.ResyncsFitReason,
-		Message:            "To send every contact again when its resync interval has passed needs at most half of the limit",
+		Message:            fmt.Sprintf("To send %s again when its resync interval has passed needs at most half of %s", contact, limit),
 		ObservedGeneration: told.ObservedGeneration,
 	}
 	if f.resyncs*2 > float64(f.limit.Requests) {
 		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.TooManyResyncsReason
-		condition.Message = fmt.Sprintf("To send every contact again when its resync interval has passed needs %.0f requests in %s, of %d that there are: use longer intervals, or 0s",
-			f.resyncs, f.limit.Window, f.limit.Requests)
+		condition.Message = fmt.Sprintf("To send %s again when its resync interval has passed needs %.0f requests in %s, of %d %s: use longer intervals, or 0s",
+			contact, f.resyncs, f.limit.Window, f.limit.Requests, requests)
 	}
 	meta.SetStatusCondition(&told.Conditions, condition)
 }
