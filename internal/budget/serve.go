@@ -8,8 +8,8 @@ import (
 )
 
 // places are for requests under way, of all organizations. The last fifth is for
-// contacts whose last attempt was accepted, of namespaces that do not have all the
-// others: requests that OpenCX never answers hold up nobody else's edit.
+// contacts whose last attempt was accepted, and half of that fifth is not for a namespace
+// that has all the others: requests that OpenCX never answers hold up nobody's edit.
 type places struct {
 	limit int // 0 is any number
 	taken int
@@ -28,7 +28,7 @@ func (p *places) common() int { return p.limit - p.limit/5 }
 func (p *places) scarce() bool { return p.limit > 0 && p.taken >= p.common() }
 
 func (p *places) may(namespace string, past Past) bool {
-	return !p.scarce() || p.taken < p.limit && past == Accepted && p.in[namespace] < p.common()
+	return !p.scarce() || p.taken < p.limit && past == Accepted && p.in[namespace] < p.limit-(p.limit/5+1)/2
 }
 
 func (p *places) take(namespace string) {
