@@ -37,6 +37,14 @@ func (a answer) backoff() (first, longest time.Duration) {
 	}
 }
 
+// kind is the same for answers between which a backoff goes on.
+func (a answer) kind() answer {
+	if a == hangs {
+		return fails
+	}
+	return a
+}
+
 // attempts is how many attempts a contact makes in a time that OpenCX answers always
 // like this, if nobody edits it and its turn comes at once.
 func (a answer) attempts(d time.Duration) (n int) {
@@ -59,7 +67,8 @@ type contact struct {
 
 	wanted, tried, applied int // versions
 	past                   Past
-	failures               int       // of the version that was tried
+	last                   answer    // what OpenCX said
+	failures               int       // in a row, of that kind
 	retryAt                time.Time // no earlier, unless there is a newer version
 	pauses                 time.Time // no earlier, whatever the version
 	retryAfter             time.Duration
@@ -182,10 +191,11 @@ func (w *world) send(c *contact, slot *Slot, class Class) {
 // answered reports an answer to the budget, and notes it as the controller does.
 func (w *world) answered(c *contact, slot *Slot, version int, said answer) {
 	now := time.Now()
-	if c.tried != version {
+	c.tried, c.resync = version, false
+	if c.last != said.kind() {
 		c.failures = 0
 	}
-	c.tried, c.resync = version, false
+	c.last = said.kind()
 	switch said {
 	case accepts:
 		slot.Accepted()
