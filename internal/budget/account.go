@@ -143,7 +143,7 @@ func (a *account) next(may func(namespace string, past Past) bool, now time.Time
 	case a.breaker.isOpen():
 		return a.breaker.next(a.queue, a.in, may, now)
 	case a.underWay >= a.breaker.admits(now):
-		return a.breaker.early(a.queue, may, now)
+		return a.breaker.beside(a.queue, a.in, may, now)
 	}
 	return a.inTurn(may, now), regular
 }

@@ -1,7 +1,9 @@
 package budget
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -106,8 +108,7 @@ func (k *breaker) admits(now time.Time) int {
 func (k *breaker) next(q *queue, in map[string]int, may func(string, Past) bool, now time.Time) (*record, role) {
 	if k.obstacle != Unauthorized {
 		if r := q.mostUrgent(func(namespace string, past Past) bool {
-			_, suspected := k.suspects[namespace]
-			return !suspected && in[namespace] == 0 && may(namespace, past)
+			return k.trusts(namespace) && in[namespace] == 0 && may(namespace, past)
 		}); r != nil {
 			return r, trusted
 		}
@@ -118,6 +119,24 @@ func (k *breaker) next(q *queue, in map[string]int, may func(string, Past) bool,
 		}
 	}
 	return k.early(q, may, now)
+}
+
+// beside is who may be called while as many requests are under way as the breaker
+// admits: one of the namespaces that are not under suspicion, so that requests of the
+// others, which OpenCX may never answer, do not hold it up; or an early edit.
+func (k *breaker) beside(q *queue, in map[string]int, may func(string, Past) bool, now time.Time) (*record, role) {
+	if trusted := slices.ContainsFunc(slices.Collect(maps.Keys(in)), k.trusts); !trusted {
+		if r := q.mostUrgent(func(namespace string, past Past) bool { return k.trusts(namespace) && may(namespace, past) }); r != nil {
+			return r, regular
+		}
+	}
+	return k.early(q, may, now)
+}
+
+// trusts says that a namespace is not under suspicion.
+func (k *breaker) trusts(namespace string) bool {
+	_, suspected := k.suspects[namespace]
+	return !suspected
 }
 
 // bestProbe is the one whose answer tells most: namespaces take turns, and in each the
