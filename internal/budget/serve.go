@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// places are for requests under way, of all organizations. The last fifth is for
-// contacts whose last attempt was accepted, and half of that fifth is not for a namespace
-// that has all the others: requests that OpenCX never answers hold up nobody's edit.
+// places are for requests under way, of all organizations. Requests that OpenCX never
+// answers must hold up nobody's edit. So the last fifth is for contacts whose last attempt
+// was accepted; half of it also for namespaces that have nothing under way, and half of it
+// not for a namespace that has all the others.
 type places struct {
 	limit int // 0 is any number
 	taken int
@@ -28,7 +29,10 @@ func (p *places) common() int { return p.limit - p.limit/5 }
 func (p *places) scarce() bool { return p.limit > 0 && p.taken >= p.common() }
 
 func (p *places) may(namespace string, past Past) bool {
-	return !p.scarce() || p.taken < p.limit && past == Accepted && p.in[namespace] < p.limit-(p.limit/5+1)/2
+	half := p.limit - (p.limit/5+1)/2
+	return !p.scarce() ||
+		past == Accepted && p.taken < p.limit && p.in[namespace] < half ||
+		p.taken < half && p.in[namespace] == 0
 }
 
 func (p *places) take(namespace string) {
