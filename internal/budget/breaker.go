@@ -32,8 +32,8 @@ const (
 const (
 	// suspicious is how many witnesses open the breaker.
 	suspicious = 3
-	// twelfth of a window is how long the breaker is open at first, and, while it
-	// is, the time between two edits that try all the same.
+	// twelfth of a window is the time between two probes at first, and between two edits
+	// that try all the same.
 	twelfth = 12
 	// The longest, in windows, that the breaker is open between two probes.
 	maxUnavailable  = 4
@@ -59,15 +59,16 @@ const (
 // somebody whose last attempt did not fail, and who, when nothing of it was ever
 // accepted, had nobody's success beside it. So what fails for ever delays nobody.
 //
-// Open, it lets through one probe when its time is over, and before that, as early
-// ones, a request at a time of each namespace that is not under suspicion, and an edit
-// of a contact that OpenCX has accepted in every twelfth of a window.
+// Open, it lets through one probe when its time is over. Before that, as early ones, it
+// lets through a request at a time of each namespace that is not under suspicion, and an
+// edit of a contact that OpenCX has accepted in every twelfth of a window.
 type breaker struct {
 	window time.Duration
 
 	obstacle Obstacle // None, Unauthorized or Unavailable
 	until    time.Time
-	shutAt   time.Time
+	openedAt time.Time
+	shutAt   time.Time // when it opened, or a probe failed
 	growing  wait.Backoff
 
 	witnesses map[Asker]struct{} // since the last success
@@ -221,18 +222,23 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 	}
 }
 
-// shut opens the breaker, for twice as long as the last time, reckoned from when the
-// request was sent that showed that it must.
+// shut opens the breaker, reckoned from when the request was sent that showed that it
+// must: for a twelfth of a window at a time in the first one, in which it is likely to have
+// been bad luck, and then, or if the key is refused, for twice as long each time.
 func (k *breaker) shut(obstacle Obstacle, sent, now time.Time) {
 	if k.obstacle != obstacle {
 		longest := maxUnavailable * k.window
 		if obstacle == Unauthorized {
 			longest = maxUnauthorized * k.window
 		}
-		k.growing = doubling(k.window/twelfth, longest)
+		k.openedAt, k.growing = now, doubling(k.window/twelfth, longest)
 	}
 	k.obstacle, k.shutAt = obstacle, now
-	k.until = sent.Add(k.growing.Step())
+	pause := k.window / twelfth
+	if obstacle == Unauthorized || now.Sub(k.openedAt) >= k.window {
+		pause = k.growing.Step()
+	}
+	k.until = sent.Add(pause)
 }
 
 // doubling is a time that doubles from first up to limit.
