@@ -56,8 +56,9 @@ const (
 
 // breaker stops the requests of one organization when whatever is sent fails. A
 // failure speaks against OpenCX, or the key, only when it comes from a witness: from
-// somebody whose last attempt did not fail, and who, when nothing of it was ever
-// accepted, had nobody's success beside it. So what fails for ever delays nobody.
+// somebody whose last attempt did not fail, and who, when it was never tried, sent the
+// request when nothing had been accepted for a twelfth of a window. So what fails for ever
+// delays nobody.
 //
 // Open, it lets through one probe when its time is over. Before that, as early ones, it
 // lets through a request at a time of each namespace that is not under suspicion, and an
@@ -213,7 +214,7 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 		}
 		return
 	}
-	quiet := now.Sub(k.acceptedAt) > k.window/twelfth
+	quiet := taken.Sub(k.acceptedAt) > k.window/twelfth
 	if r.past == Accepted || r.past == Untried && (quiet || obstacle == Unauthorized) {
 		k.witnesses[r.asker] = struct{}{}
 	}
