@@ -149,7 +149,7 @@ func (a *account) next(may func(namespace string, past Past) bool, now time.Time
 }
 
 // inTurn is whose turn it is while nothing is in the way: an edit at once, a backlog
-// at its pace. The tenth slots, which are for others than edits, know no pace.
+// at its pace. Edits that are a backlog themselves share it with first syncs. The tenth slots, which are for others than edits, know no pace.
 func (a *account) inTurn(may func(namespace string, past Past) bool, now time.Time) *record {
 	edit := a.queue.first(Edit, func(namespace string, past Past) bool { return a.mayEdit(namespace) && may(namespace, past) })
 	tenth := a.queue.spares() && a.queue.waits(Edit)
@@ -165,6 +165,11 @@ func (a *account) inTurn(may func(namespace string, past Past) bool, now time.Ti
 	backlog := a.queue.next(may)
 	if backlog == nil {
 		return edit
+	}
+	if edit == nil && backlog.class == Edit && a.queue.served%2 == 1 {
+		if sync := a.queue.first(Sync, may); sync != nil {
+			backlog = sync
+		}
 	}
 	a.pacing.granted(now, a.own(), free)
 	return backlog
