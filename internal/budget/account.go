@@ -149,7 +149,8 @@ func (a *account) next(may func(namespace string, past Past) bool, now time.Time
 }
 
 // inTurn is whose turn it is while nothing is in the way: an edit at once, a backlog
-// at its pace. Edits that are a backlog themselves share it with first syncs. The tenth slots, which are for others than edits, know no pace.
+// at its pace. Edits that are a backlog themselves share it with first syncs. The tenth
+// slots, which are for others than edits, know no pace.
 func (a *account) inTurn(may func(namespace string, past Past) bool, now time.Time) *record {
 	edit := a.queue.first(Edit, func(namespace string, past Past) bool { return a.mayEdit(namespace) && may(namespace, past) })
 	tenth := a.queue.spares() && a.queue.waits(Edit)

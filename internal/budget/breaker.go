@@ -32,9 +32,11 @@ const (
 const (
 	// suspicious is how many witnesses open the breaker.
 	suspicious = 3
-	// twelfth of a window is the time between two probes at first, and between two edits
-	// that try all the same.
+	// twelfth of a window is how long the breaker is open at first, and the time between
+	// two edits that try all the same.
 	twelfth = 12
+	// maxRow bounds how many failures in a row are taken for usual.
+	maxRow = 12
 	// The longest, in windows, that the breaker is open between two probes.
 	maxUnavailable  = 4
 	maxUnauthorized = 16
@@ -68,11 +70,14 @@ type breaker struct {
 
 	obstacle Obstacle // None, Unauthorized or Unavailable
 	until    time.Time
-	openedAt time.Time
 	shutAt   time.Time // when it opened, or a probe failed
 	growing  wait.Backoff
 
 	witnesses map[Asker]struct{} // since the last success
+	// row is how many failed since the last success that did not fail before, and usual
+	// how many that often are: the most in a row of late before a success came all the
+	// same, and one less with each success that follows another.
+	row, usual int
 	// suspects are the namespaces of which a witness has failed since their last success.
 	suspects map[string]struct{}
 	// acceptedAt is when OpenCX last dealt with a request.
@@ -194,6 +199,12 @@ func (k *breaker) ended(as role) {
 // taken. One that was already under way when the breaker opened proves nothing.
 func (k *breaker) succeeded(namespace string, taken, now time.Time) {
 	k.acceptedAt = now
+	if k.row > 0 {
+		k.usual = min(maxRow, max(k.row, k.usual))
+	} else {
+		k.usual = max(0, k.usual-1)
+	}
+	k.row = 0
 	delete(k.suspects, namespace)
 	if k.isOpen() && !taken.After(k.shutAt) {
 		return
@@ -208,13 +219,17 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 	if r.past != Failed || k.isOpen() {
 		k.suspects[r.asker.Namespace] = struct{}{}
 	}
+	if r.past != Failed {
+		k.row++
+	}
 	if k.isOpen() {
 		if r.role == probe {
 			k.shut(obstacle, taken, now)
 		}
 		return
 	}
-	quiet := taken.Sub(k.acceptedAt) > k.window/twelfth
+	// With usual ones in a row, twice as many are no wonder.
+	quiet := taken.Sub(k.acceptedAt) > k.window/twelfth && k.row > 2*k.usual
 	if r.past == Accepted || r.past == Untried && (quiet || obstacle == Unauthorized) {
 		k.witnesses[r.asker] = struct{}{}
 	}
@@ -223,23 +238,18 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 	}
 }
 
-// shut opens the breaker, reckoned from when the request was sent that showed that it
-// must: for a twelfth of a window at a time in the first one, in which it is likely to have
-// been bad luck, and then, or if the key is refused, for twice as long each time.
+// shut opens the breaker, for twice as long as the last time, reckoned from when the
+// request was sent that showed that it must.
 func (k *breaker) shut(obstacle Obstacle, sent, now time.Time) {
 	if k.obstacle != obstacle {
 		longest := maxUnavailable * k.window
 		if obstacle == Unauthorized {
 			longest = maxUnauthorized * k.window
 		}
-		k.openedAt, k.growing = now, doubling(k.window/twelfth, longest)
+		k.growing = doubling(k.window/twelfth, longest)
 	}
 	k.obstacle, k.shutAt = obstacle, now
-	pause := k.window / twelfth
-	if obstacle == Unauthorized || now.Sub(k.openedAt) >= k.window {
-		pause = k.growing.Step()
-	}
-	k.until = sent.Add(pause)
+	k.until = sent.Add(k.growing.Step())
 }
 
 // doubling is a time that doubles from first up to limit.

@@ -25,10 +25,9 @@ func (w *world) many(n, namespaces int, make func(namespace, name string) *conta
 	return all
 }
 
-// probes is how many probes an open breaker sends in a time: one in every twelfth of the
-// first window, and then one after twice as long as the one before.
+// probes is how many probes an open breaker sends in a time: one after a twelfth of a
+// window, and then each after twice as long as the one before.
 func probes(d, window, longest time.Duration) (n int) {
-	n, d = twelfth, d-window
 	for pause := window / twelfth; d > pause; pause = min(2*pause, longest) {
 		d -= pause
 		n++
@@ -127,7 +126,7 @@ func (w *world) survives(began time.Duration, namespaces, early int, all []*cont
 	w.run(ends - time.Since(w.start))
 	most := 3 + namespaces + probes(lasts, w.limit.Window, maxUnavailable*w.limit.Window) + early
 	if began > 0 {
-		most += inFlight
+		most += inFlight + w.limit.Requests/twelfth // an untried one speaks against OpenCX only then
 	}
 	requests := w.requests(began, ends, anyRequest)
 	took := w.untilDone(all, time.Hour)

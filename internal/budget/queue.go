@@ -22,8 +22,9 @@ type queue struct {
 
 // ring are the namespaces of one class that have somebody waiting.
 type ring struct {
-	lines  *list.List               // of *line, the next to be served first
+	lines  *list.List               // of *line, the one that was served longest ago first
 	byName map[string]*list.Element // into lines
+	served map[string]int           // by namespace, its number among those that were served last
 	len    int
 }
 
@@ -38,7 +39,7 @@ type line struct {
 func newQueue() *queue {
 	q := &queue{}
 	for i := range q.classes {
-		q.classes[i] = ring{lines: list.New(), byName: map[string]*list.Element{}}
+		q.classes[i] = ring{lines: list.New(), byName: map[string]*list.Element{}, served: map[string]int{}}
 	}
 	return q
 }
@@ -73,7 +74,7 @@ func (q *queue) insert(r *record, class Class, past Past) {
 		for i := range l.pasts {
 			l.pasts[i] = list.New()
 		}
-		element = c.lines.PushBack(l)
+		element = c.enter(l)
 		c.byName[l.namespace] = element
 	}
 	l := element.Value.(*line)
@@ -87,6 +88,16 @@ func (q *queue) insert(r *record, class Class, past Past) {
 	} else {
 		r.place = l.pasts[past].InsertAfter(r, before)
 	}
+}
+
+// enter puts a line where its turn is: whoever was served longest ago is next.
+func (c *ring) enter(l *line) *list.Element {
+	for element := c.lines.Back(); element != nil; element = element.Prev() {
+		if c.served[element.Value.(*line).namespace] <= c.served[l.namespace] {
+			return c.lines.InsertAfter(l, element)
+		}
+	}
+	return c.lines.PushFront(l)
 }
 
 // remove takes a record out of the queue.
@@ -112,9 +123,10 @@ func (q *queue) take(r *record) {
 		}
 	}
 	c := &q.classes[r.class]
+	q.served++
+	c.served[r.asker.Namespace] = q.served
 	c.lines.MoveToBack(c.byName[r.asker.Namespace])
 	q.remove(r)
-	q.served++
 }
 
 // first is whose turn it is in a class, among those that may; nil for nobody.
