@@ -220,7 +220,7 @@ func (w *world) imports(says answer, alike bool) {
 	}
 	w.every(30*time.Second, 0, func(i int) { w.edit(healthy[i%len(healthy)], accepts) }) // shows that OpenCX works
 	w.run(time.Hour)
-	forgotten := slices.DeleteFunc(w.of(org), func(c *contact) bool { return c.tried > 0 })
+	forgotten := slices.DeleteFunc(org.contacts, func(c *contact) bool { return c.tried > 0 })
 	if len(forgotten) > 0 {
 		w.t.Errorf("%d were never tried", len(forgotten))
 	}

@@ -1,9 +1,6 @@
 package budget
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // answer is what OpenCX says to a request.
 type answer int
@@ -92,6 +89,7 @@ func (w *world) create(t *tenant, namespace, name string, says answer) *contact 
 func (w *world) know(t *tenant, namespace, name string, says answer) *contact {
 	c := &contact{number: len(w.contacts), asker: Asker{namespace, name}, tenant: t, says: says, past: Accepted, wanted: 1, tried: 1, applied: 1}
 	w.contacts[c.asker] = c
+	t.contacts = append(t.contacts, c)
 	return c
 }
 
@@ -110,21 +108,10 @@ func (w *world) edit(c *contact, says answer) {
 // rekey gives an organization another key, and has its contacts looked at.
 func (w *world) rekey(t *tenant, key Key) {
 	t.key = key
-	for _, c := range w.of(t) {
+	for _, c := range t.contacts {
 		c.retryAt = time.Time{}
 		w.look(c)
 	}
-}
-
-// of are the contacts of an organization.
-func (w *world) of(t *tenant) (all []*contact) {
-	for _, c := range w.contacts {
-		if c.tenant == t {
-			all = append(all, c)
-		}
-	}
-	slices.SortFunc(all, func(x, y *contact) int { return x.number - y.number })
-	return all
 }
 
 func (c *contact) class() Class {
@@ -144,7 +131,7 @@ func (w *world) look(c *contact) {
 	case c.busy:
 		c.again = true
 		return
-	case c.wanted == c.applied && !c.resync, c.tried == c.wanted && now.Before(c.retryAt), now.Before(c.pauses):
+	case c.tenant.suspended, c.wanted == c.applied && !c.resync, c.tried == c.wanted && now.Before(c.retryAt), now.Before(c.pauses):
 		w.budget.Withdraw(c.asker)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -20,6 +21,8 @@ const (
 	wakeDelay = 5 * time.Millisecond   // until somebody who was woken comes, at the most
 	inFlight  = 10
 )
+
+var errKilled = errors.New("the process was killed")
 
 // world is an OpenCX with organizations, contacts and people, and the budget between
 // them, in the fake time of a synctest bubble. One goroutine does everything in the
@@ -56,6 +59,9 @@ type tenant struct {
 	name  string
 	limit Limit
 	key   Key
+
+	suspended bool
+	contacts  []*contact
 }
 
 // request is one that was sent.
@@ -106,8 +112,10 @@ func inWorld(t *testing.T, limit Limit, seed uint64, test func(w *world)) {
 		}
 		w.restart(nil)
 		test(w)
+		w.mu.Lock()
+		w.process++ // nothing more is saved
+		w.mu.Unlock()
 		time.Sleep(time.Second) // for a save that is under way
-		synctest.Wait()
 		if w.refused > 0 {
 			t.Errorf("%d requests came over the limit", w.refused)
 		}
@@ -125,6 +133,9 @@ func (w *world) restart(active func(organization string) bool) {
 	options := Options{Limit: w.limit, CallTimeout: patience, MaxInFlight: inFlight, Active: active, Wake: func(a Asker) { w.wake(process, a) }}
 	if w.saves {
 		options.Save = func(_ context.Context, r map[string]Reservation) (map[string]Reservation, error) {
+			if !w.alive(process) {
+				return nil, errKilled
+			}
 			time.Sleep(20 * time.Millisecond)
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -1,0 +1,171 @@
+package budget
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// office is where organizations change. Their contacts always want more than the limit
+// allows.
+type office struct {
+	*world
+	tenants []*tenant
+	gone    map[string]bool
+	changes int
+}
+
+func (w *world) office(tenants int) *office {
+	o := &office{world: w, gone: map[string]bool{}}
+	for i := range tenants {
+		org := &tenant{name: fmt.Sprintf("crm/org-%d", i), limit: w.limit, key: Key{Version: "1", Content: fmt.Sprint("key-", i), Proven: true}}
+		o.tenants = append(o.tenants, org)
+		w.many(300, 3, func(namespace, name string) *contact {
+			return w.create(org, namespace, fmt.Sprintf("org-%d-%s", i, name), accepts)
+		})
+	}
+	w.every(300*time.Millisecond, 0, func(int) {
+		for _, org := range o.tenants {
+			w.edit(org.contacts[w.random.IntN(len(org.contacts))], accepts)
+		}
+	})
+	return o
+}
+
+func (o *office) any() *tenant { return o.tenants[o.random.IntN(len(o.tenants))] }
+
+// give gives an organization the key of that content.
+func (o *office) give(org *tenant, content string) {
+	o.changes++
+	o.rekey(org, Key{Version: fmt.Sprint("change-", o.changes), Content: content, Proven: true})
+}
+
+// rename makes an organization of another name with the same key, to which the contacts
+// go, one by one.
+func (o *office) rename(org *tenant) {
+	o.changes++
+	o.gone[org.name] = true
+	org.name = fmt.Sprint("crm/renamed-", o.changes)
+	for _, c := range org.contacts {
+		o.after(o.upTo(time.Second), func() { o.look(c) })
+	}
+}
+
+// relimit changes what an organization may use.
+func (o *office) relimit(org *tenant) {
+	limits := []Limit{{20, 12 * time.Second}, {10, 6 * time.Second}, {30, time.Minute}, {100, 5 * time.Minute}, {100, time.Minute}, {100, time.Minute}}
+	org.limit = limits[o.random.IntN(len(limits))]
+}
+
+func (o *office) kill() { o.restart(func(organization string) bool { return !o.gone[organization] }) }
+
+// Whatever is done to organizations, OpenCX never sees more than the limit in a window,
+// neither with one key nor, as far as it can be known, from one of its own organizations.
+func TestTheLimitHoldsWhateverIsDoneToOrganizations(t *testing.T) {
+	tests := map[string]struct {
+		tenants int
+		saves   bool
+		change  func(o *office)
+	}{
+		"renamed": {2, false, func(o *office) { o.rename(o.any()) }},
+		"deleted, and made again under another name with its key": {1, false, func(o *office) {
+			o.rename(o.tenants[0])
+		}},
+		"given another key of the same organization at OpenCX": {2, false, func(o *office) {
+			i := o.random.IntN(len(o.tenants))
+			content := fmt.Sprintf("key-%d-%d", i, o.changes)
+			o.owner[content] = fmt.Sprint("key-", i)
+			o.give(o.tenants[i], content)
+		}},
+		"given keys that others had, or have": {3, false, func(o *office) { o.give(o.any(), fmt.Sprint("key-", o.random.IntN(5))) }},
+		"swapped": {2, false, func(o *office) {
+			a, b := o.tenants[0].key.Content, o.tenants[1].key.Content
+			o.give(o.tenants[0], b)
+			o.give(o.tenants[1], a)
+		}},
+		"given other limits": {2, false, func(o *office) { o.relimit(o.any()) }},
+		"all of these": {3, false, func(o *office) {
+			switch o.random.IntN(3) {
+			case 0:
+				o.rename(o.any())
+			case 1:
+				o.give(o.any(), fmt.Sprint("key-", o.random.IntN(5)))
+			case 2:
+				o.relimit(o.any())
+			}
+		}},
+		"kept while the process restarts": {2, true, func(o *office) { o.kill() }},
+		"renamed, while the process restarts": {2, true, func(o *office) {
+			if o.random.IntN(2) == 0 {
+				o.rename(o.any())
+			}
+			o.kill()
+		}},
+		"renamed and given other limits, while the process restarts": {2, true, func(o *office) {
+			switch o.random.IntN(3) {
+			case 0:
+				o.rename(o.any())
+			case 1:
+				o.relimit(o.any())
+			case 2:
+				o.kill()
+			}
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(worlds) {
+				inWorld(t, perMinute, seed, func(w *world) {
+					w.saves = test.saves
+					w.restart(nil)
+					o := w.office(test.tenants)
+					var change func()
+					change = func() {
+						test.change(o)
+						w.after(w.upTo(40*time.Second), change)
+					}
+					w.after(30*time.Second, change)
+					w.run(15 * time.Minute)
+					w.counted()
+				})
+			}
+		})
+	}
+}
+
+// counted tells how many requests came.
+func (w *world) counted() {
+	w.t.Helper()
+	most := 0
+	for _, times := range w.arrived {
+		most = max(most, crowded(times, w.limit.Window))
+	}
+	w.t.Logf("%d requests, at most %d of one key or organization in a window, %d refused", len(w.sent), most, w.refused)
+	if len(w.sent) < 5*w.limit.Requests {
+		w.t.Errorf("%d requests in so many windows are hardly a test", len(w.sent))
+	}
+}
+
+// Organizations of one key that are active by turns share one quota.
+func TestOrganizationsThatAreActiveByTurns(t *testing.T) {
+	for seed := range uint64(worlds) {
+		inWorld(t, perMinute, seed, func(w *world) {
+			o := w.office(2)
+			for i, org := range o.tenants {
+				org.key.Content = "key-0"
+				org.suspended = i > 0
+			}
+			w.every(20*time.Second, 0, func(int) {
+				for _, org := range o.tenants {
+					org.suspended = !org.suspended
+					for _, c := range org.contacts {
+						w.look(c)
+					}
+				}
+			})
+			w.run(20 * time.Minute)
+			w.counted()
+		})
+	}
+}
