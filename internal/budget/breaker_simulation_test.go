@@ -18,9 +18,9 @@ func (w *world) outage(from, to time.Duration, says answer) {
 }
 
 // many makes contacts in so many namespaces, by turns.
-func (w *world) many(n, namespaces int, make func(namespace, name string) *contact) (all []*contact) {
+func (w *world) many(n, namespaces int, add func(namespace, name string) *contact) (all []*contact) {
 	for i := range n {
-		all = append(all, make(fmt.Sprint("ns-", i%namespaces), fmt.Sprint("contact-", i)))
+		all = append(all, add(fmt.Sprint("ns-", i%namespaces), fmt.Sprint("contact-", i)))
 	}
 	return all
 }

@@ -28,8 +28,9 @@ func (w *world) bogus(n, namespaces int, rotated time.Duration) {
 		namespace, content := fmt.Sprint("bad-", i%namespaces), fmt.Sprint("bogus-", i)
 		org := &tenant{name: fmt.Sprintf("%s/org-%d", namespace, i), limit: w.limit, key: Key{Version: "1", Content: content}}
 		bogus = append(bogus, org)
-		for c := range 3 {
-			w.create(org, namespace, fmt.Sprintf("contact-%d-%d", i, c), refuses)
+		w.create(org, namespace, fmt.Sprint("one-of-", i), refuses)
+		if rotated == 0 {
+			w.create(org, namespace, fmt.Sprint("another-of-", i), refuses)
 		}
 	}
 	if rotated > 0 {
@@ -40,16 +41,16 @@ func (w *world) bogus(n, namespaces int, rotated time.Duration) {
 		})
 	}
 	w.run(2*time.Minute + w.upTo(time.Minute))
-	real := &tenant{name: "crm/real", limit: w.limit, key: Key{Version: "1", Content: "ocx_real"}}
+	genuine := &tenant{name: "crm/real", limit: w.limit, key: Key{Version: "1", Content: "ocx_real"}}
 	came := time.Since(w.start)
-	all := w.many(50, 1, func(_, name string) *contact { return w.create(real, "crm", name, accepts) })
+	all := w.many(50, 1, func(_, name string) *contact { return w.create(genuine, "crm", name, accepts) })
 	took := w.untilDone(all, 30*time.Minute)
 	w.run(time.Minute)
 
 	var first time.Duration
 	var others []time.Time
 	for _, r := range w.sent {
-		if r.contact.tenant != real {
+		if r.contact.tenant != genuine {
 			others = append(others, r.at)
 		} else if first == 0 {
 			first = r.at.Sub(w.start) - came

@@ -59,79 +59,79 @@ func (o *office) relimit(org *tenant) {
 
 func (o *office) kill() { o.restart(func(organization string) bool { return !o.gone[organization] }) }
 
+// change is something that is done to organizations again and again.
+type change struct {
+	what    string
+	tenants int
+	saves   bool
+	make    func(o *office)
+}
+
+func (o *office) renameAny()  { o.rename(o.any()) }
+func (o *office) relimitAny() { o.relimit(o.any()) }
+func (o *office) giveAny()    { o.give(o.any(), fmt.Sprint("key-", o.random.IntN(5))) }
+
+func (o *office) giveAnother() {
+	i := o.random.IntN(len(o.tenants))
+	content := fmt.Sprintf("key-%d-%d", i, o.changes)
+	o.owner[content] = fmt.Sprint("key-", i)
+	o.give(o.tenants[i], content)
+}
+
+func (o *office) swap() {
+	a, b := o.tenants[0].key.Content, o.tenants[1].key.Content
+	o.give(o.tenants[0], b)
+	o.give(o.tenants[1], a)
+}
+
+func (o *office) renameAndKill() {
+	if o.random.IntN(2) == 0 {
+		o.renameAny()
+	}
+	o.kill()
+}
+
+// oneOf does one of several things.
+func oneOf(all ...func(o *office)) func(o *office) {
+	return func(o *office) { all[o.random.IntN(len(all))](o) }
+}
+
 // Whatever is done to organizations, OpenCX never sees more than the limit in a window,
 // neither with one key nor, as far as it can be known, from one of its own organizations.
 func TestTheLimitHoldsWhateverIsDoneToOrganizations(t *testing.T) {
-	tests := map[string]struct {
-		tenants int
-		saves   bool
-		change  func(o *office)
-	}{
-		"renamed": {2, false, func(o *office) { o.rename(o.any()) }},
-		"deleted, and made again under another name with its key": {1, false, func(o *office) {
-			o.rename(o.tenants[0])
-		}},
-		"given another key of the same organization at OpenCX": {2, false, func(o *office) {
-			i := o.random.IntN(len(o.tenants))
-			content := fmt.Sprintf("key-%d-%d", i, o.changes)
-			o.owner[content] = fmt.Sprint("key-", i)
-			o.give(o.tenants[i], content)
-		}},
-		"given keys that others had, or have": {3, false, func(o *office) { o.give(o.any(), fmt.Sprint("key-", o.random.IntN(5))) }},
-		"swapped": {2, false, func(o *office) {
-			a, b := o.tenants[0].key.Content, o.tenants[1].key.Content
-			o.give(o.tenants[0], b)
-			o.give(o.tenants[1], a)
-		}},
-		"given other limits": {2, false, func(o *office) { o.relimit(o.any()) }},
-		"all of these": {3, false, func(o *office) {
-			switch o.random.IntN(3) {
-			case 0:
-				o.rename(o.any())
-			case 1:
-				o.give(o.any(), fmt.Sprint("key-", o.random.IntN(5)))
-			case 2:
-				o.relimit(o.any())
-			}
-		}},
-		"kept while the process restarts": {2, true, func(o *office) { o.kill() }},
-		"renamed, while the process restarts": {2, true, func(o *office) {
-			if o.random.IntN(2) == 0 {
-				o.rename(o.any())
-			}
-			o.kill()
-		}},
-		"renamed and given other limits, while the process restarts": {2, true, func(o *office) {
-			switch o.random.IntN(3) {
-			case 0:
-				o.rename(o.any())
-			case 1:
-				o.relimit(o.any())
-			case 2:
-				o.kill()
-			}
-		}},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []change{
+		{"renamed", 2, false, (*office).renameAny},
+		{"deleted, and made again under another name with its key", 1, false, (*office).renameAny},
+		{"given another key of the same organization at OpenCX", 2, false, (*office).giveAnother},
+		{"given keys that others had, or have", 3, false, (*office).giveAny},
+		{"swapped", 2, false, (*office).swap},
+		{"given other limits", 2, false, (*office).relimitAny},
+		{"all of these", 3, false, oneOf((*office).renameAny, (*office).giveAny, (*office).relimitAny)},
+		{"kept while the process restarts", 2, true, (*office).kill},
+		{"renamed while the process restarts", 2, true, (*office).renameAndKill},
+		{"renamed and given other limits, and the process restarts", 2, true, oneOf((*office).renameAny, (*office).relimitAny, (*office).kill)},
+	} {
+		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(worlds) {
-				inWorld(t, perMinute, seed, func(w *world) {
-					w.saves = test.saves
-					w.restart(nil)
-					o := w.office(test.tenants)
-					var change func()
-					change = func() {
-						test.change(o)
-						w.after(w.upTo(40*time.Second), change)
-					}
-					w.after(30*time.Second, change)
-					w.run(15 * time.Minute)
-					w.counted()
-				})
+				inWorld(t, perMinute, seed, func(w *world) { w.changing(c) })
 			}
 		})
 	}
+}
+
+func (w *world) changing(c change) {
+	w.saves = c.saves
+	w.restart(nil)
+	o := w.office(c.tenants)
+	var again func()
+	again = func() {
+		c.make(o)
+		w.after(w.upTo(40*time.Second), again)
+	}
+	w.after(30*time.Second, again)
+	w.run(15 * time.Minute)
+	w.counted()
 }
 
 // counted tells how many requests came.

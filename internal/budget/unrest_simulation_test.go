@@ -84,8 +84,8 @@ func (w *world) floods(namespaces int) {
 	})
 	w.run(5 * time.Minute)
 	var created []*contact
-	w.every(time.Minute, 50, func(i int) { created = append(created, w.create(org, "shop", fmt.Sprint(i), accepts)) })
-	w.run(time.Hour)
+	w.every(time.Minute, 25, func(i int) { created = append(created, w.create(org, "shop", fmt.Sprint(i), accepts)) })
+	w.run(30 * time.Minute)
 	w.waited(created...).below(w.t, "first syncs", 30*time.Second, time.Minute)
 }
 
