@@ -25,11 +25,10 @@ type account struct {
 	reserves bool // slots are reserved in a place that survives a restart
 	credit   int  // slots that are reserved and not kept for anybody
 
-	share    share
-	silence  silence
-	breaker  breaker
-	pacing   pacing
-	forecast forecast
+	share   share
+	silence silence
+	breaker breaker
+	pacing  pacing
 
 	turn  int         // when it had a slot of the shared tenth last
 	timer *time.Timer // fires at nextChange
@@ -179,7 +178,6 @@ func (a *account) inTurn(may func(namespace string, past Past) bool, now time.Ti
 // call keeps a slot for a record.
 func (a *account) call(r *record, as role, now time.Time) {
 	a.queue.take(r)
-	a.forecast.made = time.Time{}
 	r.stage, r.role, r.ledger = called, as, a.current
 	r.ledger.held++
 	a.underWay++
@@ -202,7 +200,6 @@ func (a *account) call(r *record, as role, now time.Time) {
 func (a *account) release(r *record, unused bool) {
 	r.ledger.held--
 	a.underWay--
-	a.forecast.made = time.Time{}
 	if a.in[r.asker.Namespace]--; a.in[r.asker.Namespace] == 0 {
 		delete(a.in, r.asker.Namespace)
 	}

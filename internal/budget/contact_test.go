@@ -72,7 +72,8 @@ type contact struct {
 	resync                 bool
 
 	busy, again bool
-	since       time.Time // what OpenCX does not have was wanted
+	told        []time.Duration // when it asked first, when it was told that its turn comes, and when that came
+	since       time.Time       // what OpenCX does not have was wanted
 	editedAt    time.Time
 	waits       waits
 }
@@ -136,8 +137,14 @@ func (w *world) look(c *contact) {
 		return
 	}
 	class := c.class()
-	slot, _ := w.budget.Take(Ask{Organization: c.tenant.name, Limit: c.tenant.limit, Key: c.tenant.key, Asker: c.asker, Class: class, Past: c.past})
+	slot, wait := w.budget.Take(Ask{Organization: c.tenant.name, Limit: c.tenant.limit, Key: c.tenant.key, Asker: c.asker, Class: class, Past: c.past})
+	if len(c.told) == 0 && slot == nil {
+		c.told = []time.Duration{now.Sub(w.start), wait.At.Sub(w.start)}
+	}
 	if slot != nil {
+		if len(c.told) == 2 {
+			c.told = append(c.told, now.Sub(w.start))
+		}
 		w.send(c, slot, class)
 	}
 }
