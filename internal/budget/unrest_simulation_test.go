@@ -14,7 +14,7 @@ func TestAnOpenCXThatIsUpAndDown(t *testing.T) {
 				w.says = func() answer {
 					return []answer{accepts, fails}[time.Since(w.start)/(30*time.Second)%2]
 				}
-				w.allGetIn(accepts, 20*time.Minute)
+				w.allGetIn(accepts, 2*time.Hour) // who is unlucky nine times waits for 43 minutes
 			})
 		}
 	})

@@ -45,7 +45,6 @@ type meaning struct {
 // The ends of a slot that take no time.
 func endAnswered(s *budget.Slot, _ time.Duration) time.Time     { s.Accepted(); return time.Time{} }
 func endUnauthorized(s *budget.Slot, _ time.Duration) time.Time { s.Unauthorized(); return time.Time{} }
-func endFailed(s *budget.Slot, _ time.Duration) time.Time       { return s.Failed(0) }
 func endSilent(s *budget.Slot, _ time.Duration) time.Time       { s.NoAnswer(); return time.Time{} }
 
 var (
