@@ -146,8 +146,12 @@ type queue struct {
 
 func newQueue(name string) queue {
 	return queue{priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) {
-		o.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, maxRetry)
+		o.RateLimiter = retryLimiter()
 	})}
+}
+
+func retryLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, maxRetry)
 }
 
 // self is what a controller asks for its queue.
