@@ -43,7 +43,7 @@ type pacing struct {
 // a slot for the backlog.
 func (l Limit) keep() int               { return l.Requests / 5 }
 func (l Limit) floor() int              { return l.Requests * 4 / 100 }
-func (l Limit) interval() time.Duration { return l.Window / time.Duration(l.Requests-l.Requests/20) }
+func (l Limit) interval() time.Duration { return l.Window / time.Duration(l.Requests-l.floor()) }
 
 // bursts says whether a burst may go on while that many slots are free.
 func (l Limit) bursts(free int) bool { return free > l.keep() }

@@ -155,9 +155,7 @@ func (b backoff) after(failures int32) (pause time.Duration) {
 }
 
 // spent says that the time between attempts grows no more.
-func (b backoff) spent(failures int32) bool {
-	return failures > mostSteps || b.first<<(failures-1) >= b.limit
-}
+func (b backoff) spent(failures int32) bool { return b.limit>>(failures-1) <= b.first }
 
 // mostSteps are more than any backoff has.
 const mostSteps = 30
