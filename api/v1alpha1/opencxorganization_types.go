@@ -67,6 +67,7 @@ type APIKeySecretReference struct {
 
 // RateLimit is a number of requests in any trailing window.
 // +structType=atomic
+// +kubebuilder:validation:XValidation:rule="!self.window.matches('^([0-9]{1,2}h|[0-9]{1,4}m|[0-9]{1,5}s)+$') || duration(self.window).getSeconds() <= 60 * self.requests",message="rateLimit must allow at least one request a minute: raise requests, or shorten window"
 type RateLimit struct {
 	// requests is how many requests may be made in any trailing window, from 1 to
 	// 100000.
@@ -76,7 +77,8 @@ type RateLimit struct {
 	Requests int32 `json:"requests,omitempty"`
 
 	// window is the length of the window, a duration from 1s to 1h such as 1m. It
-	// must be the one that OpenCX enforces: 10 in 6s is not the same as 100 in 1m.
+	// must be the one that OpenCX enforces: 10 in 6s is not the same as 100 in 1m. A
+	// limit of less than one request a minute is refused.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

@@ -62,7 +62,7 @@ var _ = DescribeTable("What was stored before it was refused",
 	},
 	Entry("as a contact's resyncInterval", "OpenCXContact", "resyncInterval", `"contactID":"c"`, `"resyncInterval":"1s"`, `"resyncInterval":"2s"`),
 	Entry("as an organization's resyncInterval", "OpenCXOrganization", "resyncInterval", `"apiKeySecretRef":{"name":"a"}`, `"resyncInterval":"1s"`, `"resyncInterval":"2s"`),
-	Entry("as the window of a rate limit", "OpenCXOrganization", "rateLimit.window", `"apiKeySecretRef":{"name":"a"}`, `"rateLimit":{"requests":100,"window":"24h"}`, `"rateLimit":{"requests":100,"window":"23h"}`),
+	Entry("as the window of a rate limit", "OpenCXOrganization", "rateLimit.window", `"apiKeySecretRef":{"name":"a"}`, `"rateLimit":{"requests":100000,"window":"24h"}`, `"rateLimit":{"requests":100000,"window":"23h"}`),
 )
 
 // declaration is an object of a kind, without a spec.

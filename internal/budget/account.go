@@ -30,8 +30,8 @@ type account struct {
 	breaker breaker
 	pacing  pacing
 
-	turn  int         // when it had a slot of the shared tenth last
-	timer *time.Timer // fires at nextChange
+	pooledAt int         // the number of its last slot of the shared tenth
+	timer    *time.Timer // fires at nextChange
 }
 
 // edit is a slot that went to an edit.

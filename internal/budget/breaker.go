@@ -16,7 +16,7 @@ type Obstacle int
 const (
 	// None: requests are sent.
 	None Obstacle = iota
-	// RateLimited: OpenCX answered 429, or 503 with a time to wait.
+	// RateLimited: OpenCX answered 429, or failed and said how long to wait.
 	RateLimited
 	// Unauthorized: OpenCX refuses the key.
 	Unauthorized
@@ -28,6 +28,11 @@ const (
 	// Unsaved: what would be sent cannot be noted where a restart finds it.
 	Unsaved
 )
+
+// String is an obstacle in lower case; "" for none.
+func (o Obstacle) String() string {
+	return [...]string{"", "rate limited", "unauthorized", "unavailable", "unproven", "unsaved"}[o]
+}
 
 const (
 	// suspicious is how many witnesses open the breaker.
@@ -60,7 +65,9 @@ const (
 // failure speaks against OpenCX, or the key, only when it comes from a witness: from
 // somebody whose last attempt did not fail, and who, when it was never tried, sent the
 // request when nothing had been accepted for a twelfth of a window. So what fails for ever
-// delays nobody.
+// delays nobody. Where many fail in a row and a success comes all the same, as in an import
+// that is mostly broken, those who were never tried count only when more than twice as many
+// have failed in a row as did of late.
 //
 // Open, it lets through one probe when its time is over. Before that, as early ones, it
 // lets through a request at a time of each namespace that is not under suspicion, and an

@@ -58,7 +58,7 @@ func firstSync(asker Asker) Ask {
 func spend(t *testing.T, b *Budget, organization string, n int) {
 	t.Helper()
 	for i := range n {
-		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Accepted()
+		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Answered()
 	}
 }
 
@@ -97,7 +97,7 @@ func TestSlots(t *testing.T) {
 		slot := take(t, b, ask(orgA, "slow"))
 		spend(t, b, orgA, 2)
 		time.Sleep(10 * time.Second)
-		slot.Accepted()
+		slot.Answered()
 		time.Sleep(50 * time.Second)
 		spend(t, b, orgA, 2) // the two quick ones
 		mustWait(t, b, ask(orgA, "next"))
@@ -121,8 +121,8 @@ func TestSlots(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		take(t, b, ask(orgA, "a")).Accepted()
-		take(t, b, ask(orgA, "b")).Accepted()
+		take(t, b, ask(orgA, "a")).Answered()
+		take(t, b, ask(orgA, "b")).Answered()
 		if got, want := mustWait(t, b, ask(orgA, "c")), callTimeout; got != want {
 			t.Errorf("turn in %s, want %s", got, want)
 		}
@@ -135,7 +135,7 @@ func TestSlots(t *testing.T) {
 		if got := w.names(); got != "next" {
 			t.Errorf("woken: %q, want next", got)
 		}
-		take(t, b, ask(orgA, "next")).Accepted()
+		take(t, b, ask(orgA, "next")).Answered()
 	})
 	run(t, "organizations have budgets of their own", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		spend(t, b, orgA, 3)
@@ -157,7 +157,7 @@ func TestWaiting(t *testing.T) {
 		}
 		mustWait(t, b, ask(orgA, "late")) // the free slots are promised
 		for _, name := range []string{"c", "b", "a"} {
-			take(t, b, ask(orgA, name)).Accepted()
+			take(t, b, ask(orgA, name)).Answered()
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -186,12 +186,12 @@ func TestWaiting(t *testing.T) {
 		woken := 0
 		b.options.Wake = func(asker Asker) {
 			woken++
-			go func() { take(t, b, firstSync(asker)).Accepted() }()
+			go func() { take(t, b, firstSync(asker)).Answered() }()
 		}
 		sent := 0
 		for i := range 300 {
 			if slot, _ := b.Take(firstSync(Asker{"shop", fmt.Sprint(i)})); slot != nil {
-				slot.Accepted()
+				slot.Answered()
 				sent++
 			}
 		}
@@ -210,7 +210,7 @@ func TestWaiting(t *testing.T) {
 	run(t, "an asker of a new organization leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
 		spend(t, b, orgA, 3)
 		mustWait(t, b, ask(orgA, "moved"))
-		take(t, b, ask(orgB, "moved")).Accepted()
+		take(t, b, ask(orgB, "moved")).Answered()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "" {
@@ -222,8 +222,8 @@ func TestWaiting(t *testing.T) {
 		first, second := take(t, b, ask(orgA, "a")), take(t, b, ask(orgB, "b"))
 		mustWait(t, b, ask(orgA, "c"))
 		mustWait(t, b, ask(orgB, "d"))
-		first.Accepted()
-		second.Accepted()
+		first.Answered()
+		second.Answered()
 		if got := w.names(); got != "c d" && got != "d c" {
 			t.Errorf("woken: %q, want c and d", got)
 		}
@@ -252,7 +252,7 @@ func TestWaiting(t *testing.T) {
 		}
 		rotated := ask(orgA, "d")
 		rotated.Key = Key{Version: "2", Content: "rotated"}
-		take(t, b, rotated).Accepted()
+		take(t, b, rotated).Answered()
 		if got := w.names(); !strings.Contains(got, "e") {
 			t.Errorf("woken: %q, want e among them", got)
 		}
@@ -262,7 +262,7 @@ func TestWaiting(t *testing.T) {
 	})
 	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		for i := range 3 {
-			take(t, b, firstSync(Asker{"shop", fmt.Sprint(i)})).Accepted()
+			take(t, b, firstSync(Asker{"shop", fmt.Sprint(i)})).Answered()
 		}
 		for i := range 7 { // when the first slot is free again, and then three in a minute
 			want := time.Minute + time.Duration(i)*20*time.Second
@@ -295,7 +295,7 @@ func TestRateLimited(t *testing.T) {
 		}
 		probe := take(t, b, ask(orgA, "a"))
 		mustWait(t, b, ask(orgA, "d"))
-		probe.Accepted()
+		probe.Answered()
 		if got := w.names(); got != "b c d" {
 			t.Errorf("woken after the probe: %q, want b c d", got)
 		}
@@ -329,7 +329,7 @@ func TestRateLimited(t *testing.T) {
 			}
 			time.Sleep(time.Until(until))
 		}
-		take(t, b, ask(orgA, "accepted")).Accepted()
+		take(t, b, ask(orgA, "accepted")).Answered()
 		until := take(t, b, ask(orgA, "refused")).RateLimited(0)
 		if got := time.Until(until); got > 10*time.Second {
 			t.Errorf("silent for %s after a success, want about 5s", got)
@@ -344,6 +344,33 @@ func TestRateLimited(t *testing.T) {
 		}
 		if got := time.Until(until); got > 7*time.Second {
 			t.Errorf("silent for %s, want about 5s", got)
+		}
+	})
+	run(t, "refused together after more was tried, they lengthen the time until the next try once", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		take(t, b, ask(orgA, "a")).RateLimited(time.Second)
+		time.Sleep(time.Minute)
+		take(t, b, ask(orgA, "b")).Answered() // and more is tried
+		var together []*Slot
+		for i := range 3 {
+			another := ask(orgA, "c")
+			another.Asker.Namespace = fmt.Sprint("ns-", i)
+			together = append(together, take(t, b, another))
+		}
+		for _, slot := range together {
+			slot.RateLimited(time.Second)
+		}
+		if hold := b.accounts[orgA].share.hold; hold != 2 {
+			t.Errorf("more is tried after %d windows, want 2", hold)
+		}
+	})
+	run(t, "a silence does not hide that the breaker is open", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		last := take(t, b, ask(orgA, "last"))
+		for _, name := range []string{"a", "b", "c"} {
+			take(t, b, ask(orgA, name)).Failed(0)
+		}
+		last.RateLimited(time.Minute)
+		if state := b.Look(orgA); !state.BreakerOpen || state.Obstacle != RateLimited {
+			t.Errorf("open %t, obstacle %v; want both", state.BreakerOpen, state.Obstacle)
 		}
 	})
 	run(t, "an absurd Retry-After is cut", limit3, func(t *testing.T, b *Budget, _ *woken) {
@@ -390,7 +417,7 @@ func TestThePartsOfALimit(t *testing.T) {
 		"half a request":                 {Limit{1, time.Minute}, 0.5, Limit{1, 2 * time.Minute}},
 		"four tenths of a request":       {Limit{2, time.Minute}, 0.2, Limit{1, 150 * time.Second}},
 		"three tenths of a request":      {Limit{1, time.Minute}, 0.3, Limit{1, 200 * time.Second}},
-		"next to nothing":                {Limit{1, time.Minute}, 1e-6, Limit{1, time.Hour}},
+		"next to nothing":                {Limit{1, time.Minute}, 0.001, Limit{1, 1000 * time.Minute}},
 	} {
 		if got := tt.whole.Part(tt.share); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
@@ -439,7 +466,7 @@ func TestParseLimit(t *testing.T) {
 func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
 	b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
 	b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Used: []Used{{time.Now().Unix(), 1}}}})
-	take(t, b, ask(orgA, "answered")).Accepted()
+	take(t, b, ask(orgA, "answered")).Answered()
 	take(t, b, ask(orgA, "lost")).NoAnswer()
 	mustWait(t, b, ask(orgA, "waits"))
 	until := take(t, b, ask(orgB, "refused")).RateLimited(0)
@@ -463,12 +490,12 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		}
 		rotated := ask(orgA, "d")
 		rotated.Key = Key{Version: "2", Content: "rotated"}
-		late[0].Accepted()
-		take(t, b, rotated).Accepted()
+		late[0].Answered()
+		take(t, b, rotated).Answered()
 		late[1].Unauthorized()
 		late[2].Unauthorized()
 		for range 3 {
-			take(t, b, rotated).Accepted()
+			take(t, b, rotated).Answered()
 		}
 	})
 	run(t, "a request that was sent late may arrive late", limit3, func(t *testing.T, b *Budget, _ *woken) {
@@ -478,8 +505,8 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		slot.NoAnswer()
 		spend(t, b, orgA, 2)
 		time.Sleep(time.Minute)
-		take(t, b, ask(orgA, "a")).Accepted()
-		take(t, b, ask(orgA, "b")).Accepted()
+		take(t, b, ask(orgA, "a")).Answered()
+		take(t, b, ask(orgA, "b")).Answered()
 		if got := mustWait(t, b, ask(orgA, "c")); got != callTimeout {
 			t.Errorf("turn in %s, want %s", got, callTimeout)
 		}
@@ -493,7 +520,7 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			for i := range 10 {
 				if slot, _ := b.Take(ask(orgA, fmt.Sprint(i))); slot != nil {
-					slot.Accepted()
+					slot.Answered()
 					got++
 				}
 			}

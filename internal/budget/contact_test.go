@@ -192,7 +192,7 @@ func (w *world) answered(c *contact, slot *Slot, version int, said answer) {
 	c.last = said.kind()
 	switch said {
 	case accepts:
-		slot.Accepted()
+		slot.Answered()
 		c.past, c.failures, c.applied = Accepted, 0, version
 		if !c.since.IsZero() {
 			c.waits = append(c.waits, now.Sub(c.since))
@@ -203,7 +203,7 @@ func (w *world) answered(c *contact, slot *Slot, version int, said answer) {
 		w.look(c)
 		return
 	case knowsNot, rejects:
-		slot.Accepted()
+		slot.Answered()
 	case refuses:
 		slot.Unauthorized()
 	case hangs:

@@ -27,10 +27,10 @@ func (a *account) drainsAt(now time.Time) time.Time {
 // interval later behind them, reckoned from its beginning; edits slow it down if there go
 // on being as many as in the last window.
 //
-// For example at 100/1m, number 300 of a backlog that has just begun, of which 80 have
-// been called, while ten edits came in the last window: the schedule has its next slot
-// after 50.5 s; 100 less 10 in a window are one in 0.67 s, so that 220 more take 147 s,
-// and it is called after about 197 s.
+// For example at 100/1m, the last of a backlog of 300, of which 80 have just been called,
+// while ten edits came in the last window, has 219 ahead. The schedule has its next slot
+// after 49.4 s; 100 less 10 in a window are one in 0.67 s, and 219 of these take 146 s:
+// it is called after about 195 s.
 func (a *account) pacedAt(ahead int, now time.Time) time.Time {
 	pacing, own, free := a.pacing, a.own(), a.free(now)
 	next := pacing.from(now, own, free, frees(a.ledgers, own.Window, now))

@@ -3,7 +3,6 @@ package budget
 import (
 	"iter"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -67,7 +66,13 @@ func (l *ledger) forget(then time.Time) {
 
 // after is the index of the first entry that ended after then.
 func (l *ledger) after(then time.Time) int {
-	return sort.Search(len(l.entries), func(i int) bool { return l.entries[i].at.After(then) })
+	n, _ := slices.BinarySearchFunc(l.entries, then, func(e entry, then time.Time) int {
+		if e.at.After(then) {
+			return 1
+		}
+		return -1
+	})
+	return n
 }
 
 // since is how many slots ended after then, or have not ended.

@@ -45,20 +45,19 @@ func ParseLimit(s string) (Limit, error) {
 }
 
 // Part returns the part of l that a share of it, from more than 0 to 1, leaves: whole
-// requests, or, where it is less than one, one in a window that is as much longer, but
-// no longer than what is remembered.
+// requests, or, where it is less than one, one in a window that is as much longer.
 func (l Limit) Part(share float64) Limit {
 	requests := float64(l.Requests) * share
 	if whole := int(requests + 1e-9); whole >= 1 { // 0.29 of 100 is 28.999999999999996
 		return Limit{Requests: whole, Window: l.Window}
 	}
-	return Limit{Requests: 1, Window: time.Duration(min(math.Round(float64(l.Window)/requests), float64(max(l.Window, maxWindow))))}
+	return Limit{Requests: 1, Window: time.Duration(math.Round(float64(l.Window) / requests))}
 }
 
 // String is the inverse of ParseLimit.
 func (l Limit) String() string { return fmt.Sprintf("%d/%s", l.Requests, l.Window) }
 
-// Set and Type make a *Limit a flag value.
+// Set makes a *Limit a flag value, with String.
 func (l *Limit) Set(s string) (err error) {
 	*l, err = ParseLimit(s)
 	return err

@@ -15,8 +15,8 @@ import (
 //     next: keep of them in a window, in proportion to the time until then. What is
 //     kept shrinks as that moment comes near, so nothing is kept in vain.
 //   - Within that, a burst may use up all but keep of an empty window at once. It is
-//     ahead of a schedule that has a slot for the backlog every interval, a twentieth
-//     slower than the limit allows. Once the burst was used up, the backlog stays
+//     ahead of a schedule that has a slot for the backlog every interval, slower than the
+//     limit allows by those few slots. Once the burst was used up, the backlog stays
 //     behind the schedule until it is drained: another burst when those slots come
 //     free would keep them in a lump for ever.
 //
@@ -24,9 +24,9 @@ import (
 // one is caught up.
 //
 // For example at 100/1m, 300 contacts that are applied together while nobody edits: 80 go
-// at once, and 20 slots are left. By the schedule, which has one every 0.63 s, number 81
-// is due after 49.9 s; 96 slots are in use at 59.4 s, and from 60 s on the burst comes
-// free, but the schedule goes on, and the last has its slot after 188.2 s, a little more
+// at once, and 20 slots are left. By the schedule, which has one every 0.625 s, number 81
+// is due after 49.4 s; 96 slots are in use at 58.8 s, and from 60 s on the burst comes
+// free, but the schedule goes on, and the last has its slot after 186.3 s, a little more
 // than the three windows of the limit. When 85 slots were in use at the start, by a process
 // that was restarted, there is no schedule to wait for; then 14 are left after one more,
 // which at 20 in a window last for 42 s, so that one is due at 18 s, and the next at 21 s.

@@ -31,10 +31,10 @@ func TestWhatIsKeptScalesWithTheLimit(t *testing.T) {
 		{Limit{1, time.Minute}, 0, 0, time.Minute},
 		{Limit{4, time.Minute}, 0, 0, 15 * time.Second},
 		{Limit{5, time.Minute}, 1, 0, 12 * time.Second},
-		{Limit{20, time.Minute}, 4, 0, time.Minute / 19},
+		{Limit{20, time.Minute}, 4, 0, 3 * time.Second},
 		{Limit{25, time.Minute}, 5, 1, 2500 * time.Millisecond},
-		{Limit{100, time.Minute}, 20, 4, time.Minute / 95},
-		{Limit{1_000_000, time.Hour}, 200_000, 40_000, time.Hour / 950_000},
+		{Limit{100, time.Minute}, 20, 4, 625 * time.Millisecond},
+		{Limit{1_000_000, time.Hour}, 200_000, 40_000, time.Hour / 960_000},
 	} {
 		if keep, floor, interval := test.limit.keep(), test.limit.floor(), test.limit.interval(); keep != test.keep || floor != test.floor || interval != test.interval {
 			t.Errorf("%s: keeps %d, floor %d, a slot each %s; want %d, %d, %s", test.limit, keep, floor, interval, test.keep, test.floor, test.interval)
@@ -139,12 +139,12 @@ func TestABurstAndThenTheSchedule(t *testing.T) {
 		want  map[int]time.Duration // of some of the slots, counted from 1
 	}{
 		"the documented limit": {Limit{100, time.Minute}, map[int]time.Duration{
-			1: 0, 80: 0, 81: 49926 * ms, 82: 50558 * ms, 96: 59400 * ms, 97: 60032 * ms, 200: 125084 * ms, 300: 188242 * ms, 1000: 630347 * ms}},
+			1: 0, 80: 0, 81: 49400 * ms, 82: 50025 * ms, 96: 58775 * ms, 97: 60 * s, 200: 123775 * ms, 300: 186275 * ms, 1000: 623775 * ms}},
 		"1 in a minute":     {Limit{1, time.Minute}, map[int]time.Duration{1: 0, 2: 60 * s, 3: 120 * s}},
 		"4 in a minute":     {Limit{4, time.Minute}, map[int]time.Duration{4: 0, 5: 60 * s, 6: 60 * s, 7: 75 * s, 8: 90 * s, 9: 120 * s}},
 		"5 in a minute":     {Limit{5, time.Minute}, map[int]time.Duration{4: 0, 5: 60 * s, 6: 60 * s, 7: 72 * s, 8: 84 * s, 9: 120 * s}},
 		"10 in six seconds": {Limit{10, 6 * s}, map[int]time.Duration{8: 0, 9: 4200 * ms, 10: 6 * s, 11: 6 * s, 12: 6600 * ms}},
-		"1000 in a second":  {Limit{1000, s}, map[int]time.Duration{800: 0, 801: 841 * ms, 1801: 1894 * ms}},
+		"1000 in a second":  {Limit{1000, s}, map[int]time.Duration{800: 0, 801: 832 * ms, 1801: 1874 * ms}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			most := 0

@@ -105,7 +105,7 @@ func TestReservations(t *testing.T) {
 	limit20 := Limit{Requests: 20, Window: time.Minute}
 	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
 		for i := range 16 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
 		}
 		if len(l.saves) != 8 {
 			t.Errorf("%d saves for 16 requests in blocks of 2, want 8", len(l.saves))
@@ -172,7 +172,7 @@ func TestReservations(t *testing.T) {
 	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		b.Restore(map[string]Reservation{"crm/gone": {Window: time.Minute, Open: 5}})
 		for _, want := range []int{2, 1} { // with what was restored, and a window later without
-			takeSaved(t, b, ask(orgA, "a")).Accepted()
+			takeSaved(t, b, ask(orgA, "a")).Answered()
 			if got := l.saves[len(l.saves)-1]; len(got) != want {
 				t.Errorf("saved: %v, want %d organizations", got, want)
 			}
@@ -197,7 +197,7 @@ func TestReservations(t *testing.T) {
 	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		for i := range 50_000 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
 			time.Sleep(time.Hour / 50_000)
 		}
 		mustHave := l.saves[len(l.saves)-1][orgA]

@@ -10,25 +10,29 @@ const maxHold = 8
 // a 429 shows that somebody else uses the same quota, and then what was got
 // before the 429 came, until trying more shows that they have stopped.
 type share struct {
-	requests int
-	raiseAt  time.Time // when more is tried; zero while the share is the limit
-	raisedAt time.Time // when more was last tried
-	step     int       // how much more is tried next
-	hold     int       // windows to wait before trying
+	requests  int
+	raiseAt   time.Time // when more is tried; zero while the share is the limit
+	raisedAt  time.Time // when more was last tried
+	loweredAt time.Time
+	step      int // how much more is tried next
+	hold      int // windows to wait before trying
 }
 
-// lower notes a 429 while got other requests of the trailing window had been
-// admitted. A twentieth less than that is asked for, because the use of others
+// lower notes a 429 to a request that was sent at taken, while got other requests of the
+// trailing window had been admitted. A twentieth less than that is asked for, because the use of others
 // varies; but a tenth of the limit always, because after a restart nothing is
 // known of what was sent before.
-func (s *share) lower(limit Limit, got int, now time.Time) {
+func (s *share) lower(limit Limit, got int, taken, now time.Time) {
 	floor := max(1, limit.Requests/10)
 	s.requests = min(s.requests, max(floor, got-(got+19)/20))
-	if !s.raisedAt.IsZero() && now.Sub(s.raisedAt) < 2*limit.Window {
+	switch {
+	case s.hold > 0 && !taken.After(s.loweredAt): // it was under way with one that was refused
+	case !s.raisedAt.IsZero() && now.Sub(s.raisedAt) < 2*limit.Window:
 		s.hold = min(2*s.hold, maxHold) // trying more is what brought the 429
-	} else {
+	default:
 		s.hold = 1
 	}
+	s.loweredAt = now
 	s.step = 1
 	s.raiseAt = now.Add(time.Duration(s.hold) * limit.Window)
 }

@@ -16,9 +16,9 @@ type Slot struct {
 // hand took time, in which no request was under way.
 func (s *Slot) Sent() { s.taken = time.Now() }
 
-// Accepted reports that OpenCX accepted the request, or found fault with the request
+// Answered reports that OpenCX accepted the request, or found fault with the request
 // itself: either shows that OpenCX works, and that it takes the key.
-func (s *Slot) Accepted() {
+func (s *Slot) Answered() {
 	s.end(func(acct *account, now time.Time) {
 		s.record.ledger.add(now, 1)
 		s.record.ledger.proven = true
@@ -42,7 +42,7 @@ func (s *Slot) Unauthorized() {
 
 // Failed reports that OpenCX answered, but failed to deal with the request. When
 // it does so for several askers that never failed before, only one probe at a time is
-// sent. With retryAfter, which a 503 may carry, the whole account is silent
+// sent. With retryAfter, if the answer carried one, the whole account is silent
 // for that long, as after a 429; but not because of an asker that failed before, which
 // gets the time for itself alone. Failed returns when the asker may try again at the
 // earliest, zero for at any time.
@@ -89,7 +89,7 @@ func (s *Slot) Lost() {
 // who use the quota what they use.
 func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 	s.end(func(acct *account, now time.Time) {
-		acct.share.lower(acct.limit, acct.used(acct.limit.Window, now), now)
+		acct.share.lower(acct.limit, acct.used(acct.limit.Window, now), s.taken, now)
 		s.record.ledger.add(now, 1)
 		acct.silence.limited(acct.limit.Window, s.taken, now, retryAfter)
 		s.budget.recall(acct)

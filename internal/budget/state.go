@@ -9,7 +9,8 @@ type State struct {
 	// Limit is how many requests in a window it allows itself now; less than was
 	// set while others use the same quota.
 	Limit int
-	// Available is how many slots are free.
+	// Available is how many slots of the window are free. Whether one may be used now depends
+	// on more.
 	Available int
 	// Waiting is how many wait, by class.
 	Waiting [numClasses]int
@@ -17,6 +18,8 @@ type State struct {
 	Obstacle Obstacle
 	// Until is when the next probe may go; the zero time without an Obstacle.
 	Until time.Time
+	// BreakerOpen says that the circuit breaker is open, whatever else is in the way.
+	BreakerOpen bool
 	// DrainsAt is roughly when the last who waits will be served; the zero time when
 	// nobody waits.
 	DrainsAt time.Time
@@ -46,7 +49,7 @@ func (b *Budget) States() []State {
 }
 
 func (a *account) look(now time.Time) State {
-	state := State{Organization: a.name, Available: a.free(now), Limit: a.share.requests, Obstacle: a.obstacle()}
+	state := State{Organization: a.name, Available: a.free(now), Limit: a.share.requests, Obstacle: a.obstacle(), BreakerOpen: a.breaker.isOpen()}
 	for class := range a.queue.classes {
 		state.Waiting[class] = a.queue.classes[class].len
 	}

@@ -18,8 +18,8 @@ type unproven struct {
 	ended   []pooled       // of them, those whose requests have ended, ascending
 	next    time.Time      // the second half is used no earlier
 	waiting map[*account]struct{}
-	turn    int
-	turns   map[string]int // when a namespace had one last
+	given   int            // slots, so far
+	givenTo map[string]int // the number of the last one of each namespace
 	timer   *time.Timer    // fires at nextChange
 }
 
@@ -34,7 +34,7 @@ func newUnproven(limit Limit) unproven {
 		limit:   Limit{max(1, limit.Requests/10, min(2*suspicious, limit.Requests)), limit.Window},
 		in:      map[string]int{},
 		waiting: map[*account]struct{}{},
-		turns:   map[string]int{},
+		givenTo: map[string]int{},
 	}
 }
 
@@ -63,8 +63,8 @@ func (u *unproven) take(acct *account, now time.Time) {
 	u.slots++
 	u.in[acct.namespace()]++
 	u.next = now.Add(u.limit.Window / time.Duration(u.limit.Requests))
-	u.turn++
-	u.turns[acct.namespace()], acct.turn = u.turn, u.turn
+	u.given++
+	u.givenTo[acct.namespace()], acct.pooledAt = u.given, u.given
 }
 
 func (u *unproven) free(namespace string) {
@@ -87,14 +87,14 @@ func (u *unproven) end(acct *account, counts bool, now time.Time) {
 func (u *unproven) leave(acct *account) {
 	delete(u.waiting, acct)
 	if len(u.waiting) == 0 && u.slots == 0 {
-		clear(u.turns)
+		clear(u.givenTo)
 	}
 }
 
 // first is whose turn it is of those who wait and may; nil for nobody.
 func (u *unproven) first(now time.Time) (first *account) {
 	order := func(x, y *account) int {
-		return cmp.Or(cmp.Compare(u.turns[x.namespace()], u.turns[y.namespace()]), cmp.Compare(x.turn, y.turn), cmp.Compare(x.name, y.name))
+		return cmp.Or(cmp.Compare(u.givenTo[x.namespace()], u.givenTo[y.namespace()]), cmp.Compare(x.pooledAt, y.pooledAt), cmp.Compare(x.name, y.name))
 	}
 	for acct := range u.waiting {
 		if (first == nil || order(acct, first) < 0) && u.admits(acct, now) {

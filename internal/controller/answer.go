@@ -43,7 +43,7 @@ type meaning struct {
 }
 
 // The ends of a slot that take no time.
-func endAnswered(s *budget.Slot, _ time.Duration) time.Time     { s.Accepted(); return time.Time{} }
+func endAnswered(s *budget.Slot, _ time.Duration) time.Time     { s.Answered(); return time.Time{} }
 func endUnauthorized(s *budget.Slot, _ time.Duration) time.Time { s.Unauthorized(); return time.Time{} }
 func endSilent(s *budget.Slot, _ time.Duration) time.Time       { s.NoAnswer(); return time.Time{} }
 

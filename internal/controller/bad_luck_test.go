@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,6 +59,26 @@ var _ = Describe("Bad luck", func() {
 		requests := w.simulator.Journal()
 		Expect(requests).To(HaveLen(3))
 		Expect(requests[1].Time.Sub(requests[0].AnsweredAt)).To(BeNumerically(">=", 3*time.Second))
+	})
+
+	It("with neighbours whose keys are bogus does not hold up an organization that was accepted long ago", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.Limit{Requests: 10, Window: time.Second})
+		late := secret("ocx_live_")
+		w.simulator.SetKeys(w.key, late)
+		w.createOrganization(ctx, "late", late) // since the operator has started
+		w.declare(ctx, "jane", `{"organizationRef":{"name":"late"}}`)
+		w.expectSynced(ctx, "jane", 1)
+		Eventually(w.metrics).ShouldNot(ContainSubstring("opencx_budget_limit")) // its account is forgotten
+		release := w.simulator.Hold()
+		defer release()
+		for i := range 3 { // the most that one namespace may have of the shared tenth
+			name := contactName("bogus", i)
+			w.createOrganization(ctx, name, secret("ocx_bogus_"))
+			w.declare(ctx, name, fmt.Sprintf(`{"organizationRef":{"name":%q}}`, name))
+		}
+		Eventually(w.journal).Should(HaveLen(4))
+		w.edit(ctx, "jane", `{"spec":{"name":"Jane"}}`)
+		Eventually(w.journal, 5*time.Second).Should(HaveLen(5))
 	})
 
 	It("with the ConfigMap of the reservations between two processes exceeds no limit", func(ctx SpecContext) {

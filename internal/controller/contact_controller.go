@@ -135,6 +135,7 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 		Past:         f.past(),
 	})
 	if slot == nil {
+		log.FromContext(ctx).V(1).Info("Waiting", "class", d.cause.class().String(), "at", wait.At, "obstacle", wait.Obstacle.String())
 		waiting.wait, waiting.waitsForAnother = wait, false
 		return waiting, nil
 	}
@@ -181,13 +182,16 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight 
 			return result{}, errLost
 		}
 	}
-	came := result{answer: &a, sent: attempt{f.hash, f.loaded.key.Version}}
+	came := result{answer: &a, sent: status.Attempt{Hash: f.hash, KeyVersion: f.loaded.key.Version}}
 	came.silentUntil = a.end(slot, a.retryAfter)
 	if f.sourced {
 		r.memory.sent(f.contact, sent{f.hash, f.loaded.digest})
 	}
 	if a.effect == accepted {
 		r.memory.settle(f.contact, syncLatency.Observe)
+		if key := f.loaded.key; !key.Proven {
+			r.organizations.KeyProven(f.organization.Name, key.Version)
+		}
 	}
 	return came, nil
 }

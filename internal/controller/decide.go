@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
 // step is what to do with a contact now.
@@ -105,32 +106,27 @@ func decide(f facts, now time.Time) decision {
 // send.
 func due(f facts, now time.Time) (cause, time.Time) {
 	var (
-		status    = f.status
-		attempted = parseAttempt(status.AttemptedHash)
-		unsent    = f.hash != status.AppliedHash
+		told      = f.status
+		attempted = status.ParseAttempt(told.AttemptedHash)
+		unsent    = f.hash != told.AppliedHash
 	)
-	why := retry
 	switch {
-	case unsent && status.AttemptedHash == "" && status.LastSyncTime == nil:
-		why = first
-	case unsent && attempted.hash != f.hash:
-		why = edited
-	}
-	switch {
-	case unsent && attempted.hash != f.hash:
-		return why, now
+	case unsent && told.AttemptedHash == "" && told.LastSyncTime == nil:
+		return first, now
+	case unsent && attempted.Hash != f.hash:
+		return edited, now
 	case f.wished():
 		return requested, now
-	case keyRefused(status.LastError) && f.keyVersion() != attempted.keyVersion:
+	case keyRefused(told.LastError) && f.keyVersion() != attempted.KeyVersion:
 		return keyChanged, now
-	case status.NextAttemptTime != nil:
-		return retry, status.NextAttemptTime.Time
-	case unsent, status.ConsecutiveFailures > 0:
-		return why, now
-	case status.LastSyncTime == nil:
+	case told.NextAttemptTime != nil:
+		return retry, told.NextAttemptTime.Time
+	case unsent, told.ConsecutiveFailures > 0:
+		return retry, now
+	case told.LastSyncTime == nil:
 		return resync, time.Time{} // somebody else has written the status
 	default:
-		return resync, resyncAt(f.contact.UID, status.LastSyncTime.Time, f.resyncInterval())
+		return resync, resyncAt(f.contact.UID, told.LastSyncTime.Time, f.resyncInterval())
 	}
 }
 

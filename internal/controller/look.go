@@ -196,8 +196,8 @@ func (f *facts) settle() bool {
 	if f.status.AppliedHash == f.last.hash {
 		f.status.AppliedHash = f.hash
 	}
-	if attempted := parseAttempt(f.status.AttemptedHash); attempted.hash == f.last.hash {
-		f.status.AttemptedHash = attempt{f.hash, attempted.keyVersion}.String()
+	if attempted := status.ParseAttempt(f.status.AttemptedHash); attempted.Hash == f.last.hash {
+		f.status.AttemptedHash = status.Attempt{Hash: f.hash, KeyVersion: attempted.KeyVersion}.String()
 	}
 	f.last.hash = f.hash
 	return true

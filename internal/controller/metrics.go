@@ -61,7 +61,7 @@ var (
 		"Requests that the operator allows itself in a window, by organization; less than was set while others use the same quota.",
 		[]string{"organization"}, nil)
 	availableDesc = prometheus.NewDesc("opencx_budget_available",
-		"Requests that may be sent now without exceeding the limit, by organization.",
+		"Requests of the window that are left, by organization; whether one may be sent now depends on more.",
 		[]string{"organization"}, nil)
 	waitingDesc = prometheus.NewDesc("opencx_budget_waiting",
 		"Contacts that wait for a request, by organization and the urgency of the request.",
@@ -117,7 +117,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge(drainDesc, drain)
 		open := 0.0
-		if state.Obstacle == budget.Unauthorized || state.Obstacle == budget.Unavailable {
+		if state.BreakerOpen {
 			open = 1
 		}
 		gauge(breakerDesc, open)

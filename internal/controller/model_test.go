@@ -217,7 +217,7 @@ func (s modelState) answered() modelState {
 	if s.flight.code == 404 {
 		s.openCX = modelPayload{} // somebody has deleted it, which only this answer tells
 	}
-	told, _ := report(f, decision{step: send}, result{answer: &a, sent: attempt{s.flight.hash, fmt.Sprint(s.flight.key)}, silentUntil: testTime.Add(time.Minute)}, testTime)
+	told, _ := report(f, decision{step: send}, result{answer: &a, sent: status.Attempt{Hash: s.flight.hash, KeyVersion: fmt.Sprint(s.flight.key)}, silentUntil: testTime.Add(time.Minute)}, testTime)
 	s.last, s.lastSent = s.flight.hash, s.flight.payload
 	s.resyncDue = s.resyncDue && s.flight.code != 200
 	s.flight = modelFlight{}
@@ -345,9 +345,9 @@ func (s modelState) fault() string {
 	case m.observed != s.generation && d.step != send:
 		return "untrue: the generation was not seen"
 	case d.step == send && m.next == 1 && s.lastSent == payload && f.last.hash == f.hash &&
-		f.wish() == m.handled && parseAttempt(m.attempted).keyVersion == f.organization.KeyVersion:
+		f.wish() == m.handled && status.ParseAttempt(m.attempted).KeyVersion == f.organization.KeyVersion:
 		return "hot: the backoff runs, and the same values are due again"
-	case d.step == send && m.next == 1 && m.attempted == attempt{f.hash, f.organization.KeyVersion}.String() && f.wish() == m.handled:
+	case d.step == send && m.next == 1 && m.attempted == status.Attempt{Hash: f.hash, KeyVersion: f.organization.KeyVersion}.String() && f.wish() == m.handled:
 		return "hot: the backoff runs, and what was attempted is due again"
 	}
 	return ""

@@ -34,6 +34,7 @@ const (
 
 // waitsFor says what a contact waits for, where it is not its turn alone.
 var waitsFor = map[budget.Obstacle]string{
+	budget.RateLimited: "OpenCX has asked for a pause, for the whole organization; the change waits until it is over",
 	budget.Unavailable: "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again",
 	budget.Unproven:    "OpenCX has not accepted the API key of the organization yet, and all such organizations share a tenth of the limit; the change waits for its turn",
 	budget.Unsaved:     "What is sent must be noted in ConfigMap opencx-operator-budget first, which fails: see the log of the operator; the change waits until it succeeds",
@@ -43,7 +44,7 @@ var waitsFor = map[budget.Obstacle]string{
 type result struct {
 	// answer is what came back; nil when nothing was sent.
 	answer *answer
-	sent   attempt
+	sent   status.Attempt
 	// wait is what the contact waits for, unless it waits for another contact. It has
 	// had something unsent since unsentSince.
 	wait            budget.Wait
@@ -111,10 +112,10 @@ func (b *book) leaves() {
 }
 
 // answered notes what came back for a PATCH.
-func (b *book) answered(a answer, sent attempt, silentUntil time.Time) (next time.Time) {
+func (b *book) answered(a answer, sent status.Attempt, silentUntil time.Time) (next time.Time) {
 	s := &b.told
 	// OpenCX may have what is declared, while a re-send fails.
-	inSync := s.AppliedHash == sent.hash
+	inSync := s.AppliedHash == sent.Hash
 	s.ObservedGeneration = b.contact.Generation
 	s.AttemptedHash = sent.String()
 	s.LastAttemptTime = status.Time(b.now)
@@ -124,7 +125,7 @@ func (b *book) answered(a answer, sent attempt, silentUntil time.Time) (next tim
 	switch a.effect {
 	case accepted:
 		s.LastSyncTime = status.Time(b.now)
-		s.AppliedHash = sent.hash
+		s.AppliedHash = sent.Hash
 		s.Organization = b.organization.Name.String()
 		s.ConsecutiveFailures = 0
 		b.synced(acceptedMessage)
@@ -203,7 +204,7 @@ func (b *book) held(unsent bool) {
 func (b *book) waits(unsent bool, r result) (next time.Time) {
 	tellAt := r.unsentSince.Add(tellWait)
 	long := r.wait.At.Sub(b.now) > longWait || unsent && !b.now.Before(tellAt)
-	failed := b.state.tellsFailure() && parseAttempt(b.told.AttemptedHash).hash == b.hash
+	failed := b.state.tellsFailure() && status.ParseAttempt(b.told.AttemptedHash).Hash == b.hash
 	switch {
 	case r.wait.Obstacle == budget.Unauthorized && unsent:
 		if b.state.reason != v1alpha1.UnauthorizedReason || !failed {

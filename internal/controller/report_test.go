@@ -62,7 +62,7 @@ func answered(code int) result {
 	if code >= 300 {
 		a.error = &v1alpha1.APIError{StatusCode: int32(code)}
 	}
-	r := result{answer: &a, sent: attempt{"A", "1"}}
+	r := result{answer: &a, sent: status.Attempt{Hash: "A", KeyVersion: "1"}}
 	if code == 429 || code == 503 {
 		r.silentUntil = testTime.Add(5 * time.Minute)
 	}

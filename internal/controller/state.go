@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"strings"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,14 +34,3 @@ func (s state) tellsFailure() bool {
 	}
 	return false
 }
-
-// attempt is what a PATCH carried: the hash of it, and the version of the Secret
-// with the API key. In status they stand as hash@version.
-type attempt struct{ hash, keyVersion string }
-
-func parseAttempt(s string) attempt {
-	hash, keyVersion, _ := strings.Cut(s, "@")
-	return attempt{hash, keyVersion}
-}
-
-func (a attempt) String() string { return a.hash + "@" + a.keyVersion }

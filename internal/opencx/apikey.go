@@ -17,8 +17,7 @@ var (
 	ErrAPIKeyInvalid = errors.New("the API key has characters that none has: it must be printable ASCII without spaces; is it a placeholder, or more than one line")
 )
 
-// NewAPIKey returns the key that a Secret or the environment holds. One
-// trailing newline is dropped, because that is how keys usually get into
+// NewAPIKey returns the key that a Secret holds. One trailing newline is dropped, because that is how keys usually get into
 // Secrets. The errors never contain the key.
 func NewAPIKey(value string) (APIKey, error) {
 	value = TrimNewline(value)

@@ -44,7 +44,7 @@ type heldKey struct {
 	key     opencx.APIKey
 	turn    int
 	problem *status.Problem // why the key cannot be used
-	// proven says that OpenCX has taken it, before this process looked.
+	// proven says that OpenCX has taken it.
 	proven bool
 	// compared says that no other organization holds the same key, or that problem
 	// says that one does.
@@ -106,8 +106,18 @@ func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (hel
 	if err != nil {
 		return heldKey{}, err
 	}
-	own.proven = own.turn == 0 && found.Status.LastSyncTime != nil
+	own.proven = own.proven || own.turn == 0 && found.Status.LastSyncTime != nil // before this process looked
 	return *own, nil
+}
+
+// KeyProven notes that OpenCX has taken a request with that version of an organization's
+// key.
+func (o *Organizations) KeyProven(name types.NamespacedName, version string) {
+	o.keys.mu.Lock()
+	defer o.keys.mu.Unlock()
+	if held := o.keys.held[name]; held != nil && held.version == version {
+		held.proven = true
+	}
 }
 
 // ForgetKey forgets the key of an organization that is gone.
@@ -151,7 +161,7 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	}
 	switch {
 	case before != nil && before.key == own.key:
-		own.turn = before.turn
+		own.turn, own.proven = before.turn, before.proven
 	case before != nil || organization.Status.ObservedGeneration < 0:
 		// It came to this content while this process looked; the others have theirs
 		// from before.

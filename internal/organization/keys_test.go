@@ -101,3 +101,19 @@ func TestAKeyIsReadOnceForEachVersionOfItsSecret(t *testing.T) {
 		t.Errorf("%d reads, want one", cluster.reads["acme"])
 	}
 }
+
+func TestAKeyIsProvenByOneRequest(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"acme": "ocx_a"}, order: []string{"acme"}, reads: map[string]int{}, fails: map[string]error{}}
+	o := New(Options{Cache: cluster, Live: cluster})
+	acme := types.NamespacedName{Namespace: "crm", Name: "acme"}
+	for _, step := range []struct {
+		proves string
+		want   bool
+	}{{"", false}, {"6", false}, {"7", true}, {"", true}} {
+		o.KeyProven(acme, step.proves)
+		if key, err := o.Key(t.Context(), acme); err != nil || key.Proven != step.want {
+			t.Errorf("after a request with version %q: proven %t, want %t; error %v", step.proves, key.Proven, step.want, err)
+		}
+	}
+	o.KeyProven(types.NamespacedName{Namespace: "crm", Name: "unknown"}, "7")
+}

@@ -40,8 +40,7 @@ type Reconciler struct {
 }
 
 // NewReconciler returns a reconciler. lease is asked before a write; an error holds
-// it back. wakeContacts has the contacts of an organization looked at that are not
-// Ready.
+// it back. wakeContacts has the contacts of an organization looked at.
 func NewReconciler(c client.Client, recorder events.EventRecorder, b *budget.Budget, organizations *Organizations,
 	lease func(left time.Duration) error, wakeContacts func(context.Context, types.NamespacedName)) *Reconciler {
 	return &Reconciler{
@@ -141,7 +140,7 @@ func (r *Reconciler) count(ctx context.Context, f *facts) error {
 		if at := contact.Status.LastSyncTime; at != nil && contact.Status.Organization == name.String() && (f.lastSync == nil || f.lastSync.Before(at)) {
 			f.lastSync = at
 		}
-		if applied := contact.Status.AppliedHash; applied != "" && contact.Status.AttemptedHash == applied+"@"+f.key.version {
+		if applied := contact.Status.AppliedHash; applied != "" && status.ParseAttempt(contact.Status.AttemptedHash) == (status.Attempt{Hash: applied, KeyVersion: f.key.version}) {
 			f.proven = true
 		}
 		interval := ResyncInterval(contact.Spec.ResyncInterval, r.organizations.resyncIntervalOf(f.organization))

@@ -84,7 +84,7 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 		"OpenCX is down": {known(obstacle(budget.Unavailable)), "Ready=False:Unavailable Reconciling=True:Unavailable ",
 			"OpenCX fails whatever is asked, or does not answer; it is probed from time to time"},
 		"OpenCX answered 429": {known(obstacle(budget.RateLimited)), "Ready=Unknown:RateLimited Reconciling=True:RateLimited ",
-			"OpenCX answered 429; no request is made before 2026-01-02T03:05:35Z"},
+			"OpenCX asked for a pause, by a 429 or a Retry-After; no request is made before 2026-01-02T03:05:35Z"},
 		"suspended":                                {known(suspend), "Ready=Unknown:Suspended ", suspended},
 		"suspended, with a missing key":            {known(suspend, missing), "Ready=Unknown:Suspended ", suspended},
 		"a missing key, and an obstacle of before": {known(missing, obstacle(budget.Unauthorized)), "Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound ", "create it"},

@@ -65,7 +65,7 @@ func (f *facts) state(now time.Time) (ready metav1.ConditionStatus, reason, mess
 			"OpenCX fails whatever is asked, or does not answer; it is probed from time to time", reconciling
 	case f.account.Obstacle == budget.RateLimited:
 		return metav1.ConditionUnknown, v1alpha1.RateLimitedReason,
-			fmt.Sprintf("OpenCX answered 429; no request is made before %s", f.account.Until.UTC().Truncate(time.Second).Format(time.RFC3339)), reconciling
+			fmt.Sprintf("OpenCX asked for a pause, by a 429 or a Retry-After; no request is made before %s", f.account.Until.UTC().Truncate(time.Second).Format(time.RFC3339)), reconciling
 	}
 	return metav1.ConditionTrue, v1alpha1.UsableReason, f.usable(), nil
 }
