@@ -27,8 +27,10 @@ type account struct {
 
 	share   share
 	silence silence
-	breaker breaker
-	pacing  pacing
+	// recalledAt is when those who had a slot and had not sent were last sent back.
+	recalledAt time.Time
+	breaker    breaker
+	pacing     pacing
 
 	pooledAt int         // the number of its last slot of the shared tenth
 	timer    *time.Timer // fires at nextChange
@@ -83,8 +85,27 @@ func (a *account) used(window time.Duration, now time.Time) (n int) {
 // free is how many slots are left at now: of the organization's own limit, and of the
 // operator's, which says what it may have used before its own was another one.
 func (a *account) free(now time.Time) int {
+	free, _ := a.tightest(now)
+	return free
+}
+
+// tightest is how many slots are left at now, and of which window.
+func (a *account) tightest(now time.Time) (free int, window time.Duration) {
 	a.share.recover(a.limit, now)
-	return max(0, min(a.share.requests-a.used(a.limit.Window, now), a.ceiling.Requests-a.used(a.ceiling.Window, now)))
+	own, ceiling := a.share.requests-a.used(a.limit.Window, now), a.ceiling.Requests-a.used(a.ceiling.Window, now)
+	if ceiling < own {
+		return max(0, ceiling), a.ceiling.Window
+	}
+	return max(0, own), a.limit.Window
+}
+
+// pacedFrom is from when the backlog may have one more slot, when that many are free.
+func (a *account) pacedFrom(p *pacing, now time.Time) (at time.Time, free int) {
+	free, window := a.tightest(now)
+	if at = p.from(now, a.own(), free, frees(a.ledgers, window, now)); at.IsZero() {
+		at = now.Add(window) // whatever is under way has ended then
+	}
+	return at, free
 }
 
 // lastUsed is when the last slot was used; zero when none is remembered.
@@ -156,11 +177,9 @@ func (a *account) inTurn(may func(namespace string, past Past) bool, now time.Ti
 	if edit != nil && !tenth {
 		return edit
 	}
-	free := a.free(now)
-	if edit == nil {
-		if at := a.pacing.from(now, a.own(), free, frees(a.ledgers, a.limit.Window, now)); at.IsZero() || at.After(now) {
-			return nil
-		}
+	at, free := a.pacedFrom(&a.pacing, now)
+	if edit == nil && at.After(now) {
+		return nil
 	}
 	backlog := a.queue.next(may)
 	if backlog == nil {
@@ -252,7 +271,8 @@ func (a *account) nextCall(now time.Time) time.Time {
 	case a.breaker.isOpen(), a.underWay >= a.breaker.admits(now):
 		return a.breaker.nextCall(now)
 	}
-	return a.pacing.from(now, a.own(), free, frees(a.ledgers, a.limit.Window, now))
+	at, _ := a.pacedFrom(&a.pacing, now)
+	return at
 }
 
 // forget is until when an account is remembered although nobody asks: what was

@@ -8,7 +8,6 @@
 package budget
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
@@ -112,7 +111,7 @@ type Budget struct {
 	places   places
 	unproven unproven
 
-	before    map[string]*ledger    // by organization: what earlier processes reserved
+	before    map[string]*inherited // by organization: what earlier processes reserved
 	wanting   map[*account]struct{} // more reserved
 	saving    bool
 	unsaved   bool // the last attempt to save failed
@@ -135,7 +134,7 @@ func New(options Options) *Budget {
 		longest:   options.Limit.Window,
 		places:    newPlaces(options.MaxInFlight),
 		unproven:  newUnproven(options.Limit),
-		before:    map[string]*ledger{},
+		before:    map[string]*inherited{},
 		wanting:   map[*account]struct{}{},
 		saveRetry: saveBackoff,
 	}
@@ -158,8 +157,6 @@ type record struct {
 	class   Class
 	past    Past
 	number  int // in the order of asking
-
-	place *list.Element // while queued, in the line of its namespace
 
 	// Once it is called:
 	ledger *ledger // where its slot counts
@@ -266,7 +263,7 @@ func (b *Budget) open(acct *account, content string) {
 		b.ledgers[content] = l
 		for name, left := range b.before {
 			if name != acct.name && !b.options.Active(name) {
-				acct.count(left)
+				acct.count(&left.ledger)
 			}
 		}
 	}

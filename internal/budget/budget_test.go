@@ -373,10 +373,62 @@ func TestRateLimited(t *testing.T) {
 			t.Errorf("open %t, obstacle %v; want both", state.BreakerOpen, state.Obstacle)
 		}
 	})
+	run(t, "who has a slot and has not sent when a silence begins may not", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
+		first, second := take(t, b, ask(orgA, "first")), take(t, b, ask(orgA, "second"))
+		time.Sleep(time.Second)
+		if !first.Sent() {
+			t.Error("the first may not send")
+		}
+		first.RateLimited(time.Hour)
+		if second.Sent() {
+			t.Error("the second may send into the silence")
+		}
+		second.Unused()
+		mustWait(t, b, ask(orgA, "second"))
+		if got := b.Look(orgA).Obstacle; got != RateLimited {
+			t.Errorf("obstacle %q, want that it is silent", got)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := w.names(); got != "second" {
+			t.Errorf("woken: %q, want the second", got)
+		}
+	})
+	run(t, "one that fails for ever does not go on silencing the others", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		broken := firstSync(Asker{"bad", "broken"})
+		take(t, b, broken).Failed(time.Minute)
+		time.Sleep(time.Minute)
+		broken.Past = Failed
+		for range 3 {
+			take(t, b, broken).Failed(time.Minute)
+		}
+		take(t, b, ask(orgA, "healthy")).Answered()
+	})
 	run(t, "an absurd Retry-After is cut", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		until := take(t, b, ask(orgA, "refused")).RateLimited(365 * 24 * time.Hour)
 		if got := time.Until(until); got != maxSilence {
 			t.Errorf("silent for %s, want %s", got, maxSilence)
+		}
+	})
+}
+
+func TestAnObstacleThatIsForgottenIsTold(t *testing.T) {
+	run(t, "a refused key that nobody uses any more", limit3, func(t *testing.T, b *Budget, _ *woken) {
+		var told []Obstacle
+		b.options.Changed = func(string) {
+			obstacle := None
+			if acct := b.accounts[orgA]; acct != nil {
+				obstacle = acct.obstacle()
+			}
+			told = append(told, obstacle)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			take(t, b, ask(orgA, name)).Unauthorized()
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(told) != 2 || told[0] != Unauthorized || told[1] != None {
+			t.Errorf("told %v, want that the key is refused, and that this is forgotten", told)
 		}
 	})
 }
@@ -509,6 +561,21 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		take(t, b, ask(orgA, "b")).Answered()
 		if got := mustWait(t, b, ask(orgA, "c")); got != callTimeout {
 			t.Errorf("turn in %s, want %s", got, callTimeout)
+		}
+	})
+	run(t, "a changed limit leaves no backlog waiting for ever", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
+		for i := range 99 {
+			a := ask(orgA, fmt.Sprint(i))
+			a.Asker.Namespace = fmt.Sprint("ns-", i%10)
+			take(t, b, a).Answered()
+		}
+		time.Sleep(31 * time.Second)
+		askLimit = Limit{Requests: 50, Window: 30 * time.Second}
+		b.Take(firstSync(Asker{"shop", "next"}))
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if got := w.names(); got != "next" {
+			t.Errorf("woken: %q, want next", got)
 		}
 	})
 	run(t, "a shorter window does not free what was used in the longer one", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {

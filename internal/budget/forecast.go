@@ -32,11 +32,8 @@ func (a *account) drainsAt(now time.Time) time.Time {
 // after 49.4 s; 100 less 10 in a window are one in 0.67 s, and 219 of these take 146 s:
 // it is called after about 195 s.
 func (a *account) pacedAt(ahead int, now time.Time) time.Time {
-	pacing, own, free := a.pacing, a.own(), a.free(now)
-	next := pacing.from(now, own, free, frees(a.ledgers, own.Window, now))
-	if next.IsZero() {
-		next = now // that depends on answers, which come soon
-	}
+	pacing, own := a.pacing, a.own()
+	next, free := a.pacedFrom(&pacing, now)
 	if !pacing.paced {
 		for at, slots := range frees(a.ledgers, own.Window, now) {
 			if at.After(next) {

@@ -60,7 +60,7 @@ func (w *world) expects(namespaces int, apart time.Duration, edits int, full boo
 	w.t.Logf("%d were told, %d of them wrongly by more than a tenth; at worst by %.1f s of %.1f s", told, wrong, worst.Seconds(), of.Seconds())
 	allowed := 0
 	if edits > 0 { // they are no more even than what is told reckons with
-		allowed = told / 20
+		allowed = told / 10
 	}
 	if told < 800 || wrong > allowed {
 		w.t.Errorf("of %d that were told %d were told wrongly by more than a tenth, want %d at most", told, wrong, allowed)

@@ -29,11 +29,17 @@ type ring struct {
 }
 
 // line are the waiting records of one namespace in one class, by their past, each in
-// the order of asking.
+// the order of asking, which is that of their numbers.
 type line struct {
 	namespace string
-	pasts     [numPasts]*list.List // of *record
+	pasts     [numPasts][]*record
 	len       int
+}
+
+// find is where the record of that number stands, or would.
+func find(records []*record, number int) int {
+	at, _ := slices.BinarySearchFunc(records, number, func(r *record, number int) int { return r.number - number })
+	return at
 }
 
 func newQueue() *queue {
@@ -70,24 +76,12 @@ func (q *queue) insert(r *record, class Class, past Past) {
 	c := &q.classes[class]
 	element := c.byName[r.asker.Namespace]
 	if element == nil {
-		l := &line{namespace: r.asker.Namespace}
-		for i := range l.pasts {
-			l.pasts[i] = list.New()
-		}
-		element = c.enter(l)
-		c.byName[l.namespace] = element
+		element = c.enter(&line{namespace: r.asker.Namespace})
+		c.byName[r.asker.Namespace] = element
 	}
 	l := element.Value.(*line)
 	l.len, c.len, q.len = l.len+1, c.len+1, q.len+1
-	before := l.pasts[past].Back()
-	for before != nil && before.Value.(*record).number > r.number {
-		before = before.Prev()
-	}
-	if before == nil {
-		r.place = l.pasts[past].PushFront(r)
-	} else {
-		r.place = l.pasts[past].InsertAfter(r, before)
-	}
+	l.pasts[past] = slices.Insert(l.pasts[past], find(l.pasts[past], r.number), r)
 }
 
 // enter puts a line where its turn is: whoever was served longest ago is next.
@@ -105,8 +99,14 @@ func (q *queue) remove(r *record) {
 	c := &q.classes[r.class]
 	element := c.byName[r.asker.Namespace]
 	l := element.Value.(*line)
-	l.pasts[r.past].Remove(r.place)
-	l.len, c.len, q.len, r.place = l.len-1, c.len-1, q.len-1, nil
+	if records := l.pasts[r.past]; records[0] == r {
+		records[0] = nil
+		l.pasts[r.past] = records[1:] // the usual case, of which there may be thousands
+	} else {
+		at := find(records, r.number)
+		l.pasts[r.past] = slices.Delete(records, at, at+1)
+	}
+	l.len, c.len, q.len = l.len-1, c.len-1, q.len-1
 	if l.len == 0 {
 		c.lines.Remove(element)
 		delete(c.byName, l.namespace)
@@ -142,10 +142,8 @@ func (q *queue) first(class Class, may func(namespace string, past Past) bool) *
 // first is who asked first, among those that may.
 func (l *line) first(may func(namespace string, past Past) bool) (first *record) {
 	for past, waiting := range l.pasts {
-		if front := waiting.Front(); front != nil && may(l.namespace, Past(past)) {
-			if r := front.Value.(*record); first == nil || r.number < first.number {
-				first = r
-			}
+		if len(waiting) > 0 && (first == nil || waiting[0].number < first.number) && may(l.namespace, Past(past)) {
+			first = waiting[0]
 		}
 	}
 	return first
@@ -208,12 +206,8 @@ func (q *queue) ahead(r *record) int {
 
 // upTo is how many of a line asked no later than r.
 func (l *line) upTo(r *record) (n int) {
-	for past, waiting := range l.pasts {
-		// Those who ask come to the end, so r is near it.
-		n += waiting.Len()
-		for e := l.pasts[past].Back(); e != nil && e.Value.(*record).number > r.number; e = e.Prev() {
-			n--
-		}
+	for _, waiting := range l.pasts {
+		n += find(waiting, r.number+1)
 	}
 	return n
 }

@@ -28,8 +28,8 @@ func waiting(q *queue, name string) (found *record) {
 	for class := range q.classes {
 		for e := q.classes[class].lines.Front(); e != nil; e = e.Next() {
 			for _, past := range e.Value.(*line).pasts {
-				for at := past.Front(); at != nil; at = at.Next() {
-					if r := at.Value.(*record); r.asker.Name == name {
+				for _, r := range past {
+					if r.asker.Name == name {
 						found = r
 					}
 				}

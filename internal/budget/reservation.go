@@ -15,8 +15,8 @@ const (
 	// buckets is into how many steps of a window the times in a Reservation are
 	// rounded, so that it stays small whatever the limit is.
 	buckets = 20
-	// many organizations are so many that the times of each are rounded to one, so that
-	// all fit into 1 MiB.
+	// many organizations are so many that the times of each are rounded to a window, so
+	// that all fit into 1 MiB.
 	many = 1000
 )
 
@@ -26,7 +26,7 @@ var saveBackoff = doubling(time.Second, 30*time.Second)
 // Reservation is what a process that comes after this one must know of an
 // organization's requests, to keep the limit.
 type Reservation struct {
-	// Window is the longest that was reckoned with, in nanoseconds.
+	// Window is for how long what was used matters to the organization, in nanoseconds.
 	Window time.Duration `json:"window"`
 	// Open is how many requests may have been sent at any time until this process
 	// ended.
@@ -56,12 +56,12 @@ func (a *account) wantsBlock() bool {
 	return a.reserves && a.credit <= a.block()/2 && a.queue.len > a.credit
 }
 
-// used is when the requests of ledgers were made, by the wall clock, rounded up to
-// multiples of step.
-func used(step time.Duration, now time.Time, ledgers ...*ledger) (all []Used) {
+// used is when the requests of ledgers were made that matter for window, by the wall
+// clock, rounded up to multiples of step.
+func used(window, step time.Duration, now time.Time, ledgers ...*ledger) (all []Used) {
 	seconds := map[int64]int{}
 	for _, l := range ledgers {
-		for _, r := range l.entries {
+		for _, r := range l.entries[l.after(now.Add(-window)):] {
 			wall := now.Round(0).Add(r.at.Sub(now) + step).Truncate(step)
 			seconds[wall.Add(time.Second-1).Unix()] += r.slots
 		}
@@ -72,22 +72,26 @@ func used(step time.Duration, now time.Time, ledgers ...*ledger) (all []Used) {
 	return all
 }
 
-// ledger is what r says was sent, for who reckons with window. Clocks differ and are
-// set, so nothing counts as sent later than just now. After a longer window all counts
-// for as long as it would have counted there.
-func (r Reservation) ledger(callTimeout, window time.Duration, now time.Time) *ledger {
-	l := &ledger{}
-	longer := max(0, r.Window-window)
-	latest := now.Add(callTimeout + longer)
+// inherited is what processes before this one sent for an organization that has not
+// asked yet, and for how long that matters.
+type inherited struct {
+	ledger
+	window time.Duration
+}
+
+// add adds what r says. Clocks differ and are set, so nothing counts as sent later than
+// just now.
+func (i *inherited) add(r Reservation, callTimeout time.Duration, now time.Time) {
+	latest := now.Add(callTimeout)
 	for _, u := range r.Used {
-		at := now.Add(time.Unix(u.At, 0).Sub(now.Round(0)) + clockSkew + longer) // by the monotonic clock from here on
+		at := now.Add(time.Unix(u.At, 0).Sub(now.Round(0)) + clockSkew) // by the monotonic clock from here on
 		if at.After(latest) {
 			at = latest
 		}
-		l.add(at, u.Slots)
+		i.ledger.add(at, u.Slots)
 	}
-	l.add(latest, r.Open)
-	return l
+	i.ledger.add(latest, r.Open)
+	i.window = max(i.window, r.Window)
 }
 
 // Restore makes the budget respect what processes before this one may have
@@ -100,12 +104,10 @@ func (b *Budget) Restore(reservations map[string]Reservation) {
 
 func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 	for name, r := range reservations {
-		l := r.ledger(b.options.CallTimeout, b.longest, now)
-		if before := b.before[name]; before != nil {
-			before.addAll(l)
-		} else {
-			b.before[name] = l
+		if b.before[name] == nil {
+			b.before[name] = &inherited{}
 		}
+		b.before[name].add(r, b.options.CallTimeout, now)
 		if acct := b.accounts[name]; acct != nil {
 			b.inherit(acct)
 		}
@@ -115,7 +117,7 @@ func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 // inherit gives an account what was reserved for its organization.
 func (b *Budget) inherit(acct *account) {
 	if before := b.before[acct.name]; before != nil {
-		acct.current.addAll(before)
+		acct.current.addAll(&before.ledger)
 		delete(b.before, acct.name)
 	}
 }
@@ -144,21 +146,22 @@ func (b *Budget) reserve() {
 
 // reservations is what to save when blocks are added to the credits of accounts.
 func (b *Budget) reservations(blocks map[*account]int, now time.Time) map[string]Reservation {
-	step := b.longest / buckets
+	steps := time.Duration(buckets)
 	if len(b.accounts)+len(b.before) > many {
-		step = b.longest
+		steps = 1
 	}
 	all := map[string]Reservation{}
 	for name, before := range b.before {
-		if before.forget(now.Add(-b.longest)); before.empty() {
+		if before.forget(now.Add(-max(b.longest, before.window))); before.empty() {
 			delete(b.before, name)
 		} else {
-			all[name] = Reservation{Window: b.longest, Used: used(step, now, before)}
+			all[name] = Reservation{Window: before.window, Used: used(before.window, before.window/steps, now, &before.ledger)}
 		}
 	}
 	for name, acct := range b.accounts {
 		b.prune(acct, now)
-		r := Reservation{Window: b.longest, Open: acct.underWay + acct.credit + blocks[acct], Used: used(step, now, acct.ledgers...)}
+		window := max(acct.limit.Window, acct.ceiling.Window)
+		r := Reservation{Window: window, Open: acct.underWay + acct.credit + blocks[acct], Used: used(window, window/steps, now, acct.ledgers...)}
 		if r.Open > 0 || len(r.Used) > 0 {
 			all[name] = r
 		}

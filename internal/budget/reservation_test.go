@@ -189,11 +189,47 @@ func TestReservations(t *testing.T) {
 			t.Errorf("woken too early: %q", got)
 		}
 	})
-	runSaved(t, "a shorter window does not free what was reserved with a longer one", limit20, func(t *testing.T, b *Budget, _ *woken, _ *store) {
-		b.Restore(map[string]Reservation{orgA: {Window: time.Hour, Used: []Used{{At: time.Now().Add(time.Hour).Unix(), Slots: 20}}}})
-		if got := mustWait(t, b, ask(orgA, "a")); got < 59*time.Minute {
-			t.Errorf("turn in %s, want an hour", got)
+	runSaved(t, "what was used counts from when it was, for as long as the window is now", limit20, func(t *testing.T, b *Budget, _ *woken, _ *store) {
+		used := []Used{{At: time.Now().Add(-2 * time.Minute).Unix(), Slots: 20}}
+		b.Restore(map[string]Reservation{orgA: {Window: time.Hour, Used: used}, orgB: {Window: time.Hour, Used: used}})
+		takeSaved(t, b, ask(orgA, "a")).Answered()
+		inAnHour := ask(orgB, "b")
+		inAnHour.Limit.Window = time.Hour
+		b.Take(inAnHour)
+		synctest.Wait()
+		if got := mustWait(t, b, inAnHour); got != 58*time.Minute+clockSkew {
+			t.Errorf("turn in %s, want an hour after it was used", got)
 		}
+	})
+	runSaved(t, "the long window of one organization holds up no other one after a restart", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
+		slow := ask(orgB, "slow")
+		slow.Limit = Limit{Requests: 1, Window: time.Hour}
+		takeSaved(t, b, slow).Answered()
+		for i := range 60 {
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+			time.Sleep(20 * time.Second)
+		}
+		time.Sleep(time.Minute)
+		b = New(Options{Limit: limit20, CallTimeout: callTimeout, Wake: w.wake, Save: l.save})
+		b.Restore(l.saves[len(l.saves)-1])
+		takeSaved(t, b, ask(orgA, "after")).Answered()
+		mustWait(t, b, slow)
+	})
+	runSaved(t, "what an organization with a long window used is kept until it asks again", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
+		l.saves = []map[string]Reservation{{orgB: {Window: time.Hour, Used: []Used{{At: time.Now().Unix(), Slots: 20}}}}}
+		slow := ask(orgB, "slow")
+		slow.Limit.Window = time.Hour
+		for range 3 {
+			b = New(Options{Limit: limit20, CallTimeout: callTimeout, Wake: w.wake, Save: l.save})
+			b.Restore(l.saves[len(l.saves)-1])
+			for i := range 30 { // somebody else has what is reserved saved
+				takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+				time.Sleep(20 * time.Second)
+			}
+		}
+		b.Take(slow)
+		synctest.Wait()
+		mustWait(t, b, slow)
 	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		for i := range 50_000 {

@@ -114,6 +114,7 @@ func (b *Budget) release(r *record, unused bool) {
 // recall sends those who were called and have not come yet back to where they were in
 // the queue, because they may not be sent any more.
 func (b *Budget) recall(acct *account) {
+	acct.recalledAt = time.Now()
 	called := slices.DeleteFunc(slices.Collect(maps.Values(b.records)), func(r *record) bool { return r.account != acct || r.stage != called })
 	slices.SortFunc(called, func(x, y *record) int { return cmp.Compare(x.number, y.number) })
 	for _, r := range called {
@@ -137,6 +138,9 @@ func (b *Budget) schedule(acct *account, now time.Time) {
 		acct.timer = b.at(next, func(now time.Time) { b.serve(acct, now, nil) })
 	} else if acct.idle(now) && b.accounts[acct.name] == acct {
 		delete(b.accounts, acct.name)
+		if acct.obstacle() != None {
+			b.options.Changed(acct.name)
+		}
 		b.unproven.leave(acct)
 		for _, l := range acct.ledgers {
 			b.drop(l)

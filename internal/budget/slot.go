@@ -3,7 +3,7 @@ package budget
 import "time"
 
 // Slot is the right to send one request. Exactly one of its methods, besides Sent, must
-// be called when that request has ended.
+// be called when that request has ended, or was not made.
 type Slot struct {
 	budget *Budget
 	record *record
@@ -12,9 +12,19 @@ type Slot struct {
 	keyVersion string
 }
 
-// Sent reports that the request is sent now. What was done before with the slot in
-// hand took time, in which no request was under way.
-func (s *Slot) Sent() { s.taken = time.Now() }
+// Sent reports that the request is sent now, and says whether it may be. What was done
+// before with the slot in hand took time, in which no request was under way; if OpenCX
+// asked for silence meanwhile, or the breaker opened, the slot is to be given back as
+// Unused.
+func (s *Slot) Sent() bool {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	if s.record.account.recalledAt.After(s.taken) {
+		return false
+	}
+	s.taken = time.Now()
+	return true
+}
 
 // Answered reports that OpenCX accepted the request, or found fault with the request
 // itself: either shows that OpenCX works, and that it takes the key.
@@ -55,7 +65,7 @@ func (s *Slot) Failed(retryAfter time.Duration) (until time.Time) {
 			return
 		}
 		until = now.Add(min(retryAfter, maxSilence))
-		if s.record.past != Failed || s.record.role == probe || acct.silence.on() {
+		if s.record.past != Failed || s.record.role == probe {
 			acct.silence.limited(acct.limit.Window, s.taken, now, retryAfter)
 			s.budget.recall(acct)
 		}
