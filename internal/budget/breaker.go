@@ -221,8 +221,17 @@ func (k *breaker) succeeded(namespace string, taken, now time.Time) {
 	k.obstacle, k.until = None, time.Time{}
 }
 
+// isWitness says whether a failure of a request of r, sent at taken, speaks against OpenCX,
+// or the key, as a whole.
+func (k *breaker) isWitness(obstacle Obstacle, r *record, taken time.Time) bool {
+	// With usual ones in a row, twice as many are no wonder.
+	quiet := taken.Sub(k.acceptedAt) > k.window/twelfth && k.row >= 2*k.usual
+	return r.past == Accepted || r.past == Untried && (quiet || obstacle == Unauthorized)
+}
+
 // failed notes that a request of r, sent at taken, met an obstacle.
 func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
+	witness := k.isWitness(obstacle, r, taken)
 	if r.past != Failed || k.isOpen() {
 		k.suspects[r.asker.Namespace] = struct{}{}
 	}
@@ -235,9 +244,7 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 		}
 		return
 	}
-	// With usual ones in a row, twice as many are no wonder.
-	quiet := taken.Sub(k.acceptedAt) > k.window/twelfth && k.row > 2*k.usual
-	if r.past == Accepted || r.past == Untried && (quiet || obstacle == Unauthorized) {
+	if witness {
 		k.witnesses[r.asker] = struct{}{}
 	}
 	if len(k.witnesses) >= suspicious {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +59,7 @@ func firstSync(asker Asker) Ask {
 func spend(t *testing.T, b *Budget, organization string, n int) {
 	t.Helper()
 	for i := range n {
-		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Answered()
+		take(t, b, ask(organization, fmt.Sprintf("spender-%d", i))).Accepted()
 	}
 }
 
@@ -97,7 +98,7 @@ func TestSlots(t *testing.T) {
 		slot := take(t, b, ask(orgA, "slow"))
 		spend(t, b, orgA, 2)
 		time.Sleep(10 * time.Second)
-		slot.Answered()
+		slot.Accepted()
 		time.Sleep(50 * time.Second)
 		spend(t, b, orgA, 2) // the two quick ones
 		mustWait(t, b, ask(orgA, "next"))
@@ -121,8 +122,8 @@ func TestSlots(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		take(t, b, ask(orgA, "a")).Answered()
-		take(t, b, ask(orgA, "b")).Answered()
+		take(t, b, ask(orgA, "a")).Accepted()
+		take(t, b, ask(orgA, "b")).Accepted()
 		if got, want := mustWait(t, b, ask(orgA, "c")), callTimeout; got != want {
 			t.Errorf("turn in %s, want %s", got, want)
 		}
@@ -135,7 +136,7 @@ func TestSlots(t *testing.T) {
 		if got := w.names(); got != "next" {
 			t.Errorf("woken: %q, want next", got)
 		}
-		take(t, b, ask(orgA, "next")).Answered()
+		take(t, b, ask(orgA, "next")).Accepted()
 	})
 	run(t, "organizations have budgets of their own", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		spend(t, b, orgA, 3)
@@ -157,7 +158,7 @@ func TestWaiting(t *testing.T) {
 		}
 		mustWait(t, b, ask(orgA, "late")) // the free slots are promised
 		for _, name := range []string{"c", "b", "a"} {
-			take(t, b, ask(orgA, name)).Answered()
+			take(t, b, ask(orgA, name)).Accepted()
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -183,15 +184,15 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 	run(t, "a backlog goes out in a burst, and then at a pace that leaves slots for edits", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
-		woken := 0
+		var woken atomic.Int32
 		b.options.Wake = func(asker Asker) {
-			woken++
-			go func() { take(t, b, firstSync(asker)).Answered() }()
+			woken.Add(1)
+			go func() { take(t, b, firstSync(asker)).Accepted() }()
 		}
 		sent := 0
 		for i := range 300 {
 			if slot, _ := b.Take(firstSync(Asker{"shop", fmt.Sprint(i)})); slot != nil {
-				slot.Answered()
+				slot.Accepted()
 				sent++
 			}
 		}
@@ -201,7 +202,7 @@ func TestWaiting(t *testing.T) {
 		for _, want := range []int{96, 192} { // by the end of each window, but for the last slots
 			time.Sleep(time.Minute - time.Second)
 			synctest.Wait()
-			if got := sent + woken; got < want-4 || got > want {
+			if got := sent + int(woken.Load()); got < want-4 || got > want {
 				t.Errorf("%d by now, want %d to %d", got, want-4, want)
 			}
 			time.Sleep(time.Second)
@@ -210,7 +211,7 @@ func TestWaiting(t *testing.T) {
 	run(t, "an asker of a new organization leaves the queue of the old one", limit3, func(t *testing.T, b *Budget, w *woken) {
 		spend(t, b, orgA, 3)
 		mustWait(t, b, ask(orgA, "moved"))
-		take(t, b, ask(orgB, "moved")).Answered()
+		take(t, b, ask(orgB, "moved")).Accepted()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := w.names(); got != "" {
@@ -222,8 +223,8 @@ func TestWaiting(t *testing.T) {
 		first, second := take(t, b, ask(orgA, "a")), take(t, b, ask(orgB, "b"))
 		mustWait(t, b, ask(orgA, "c"))
 		mustWait(t, b, ask(orgB, "d"))
-		first.Answered()
-		second.Answered()
+		first.Accepted()
+		second.Accepted()
 		if got := w.names(); got != "c d" && got != "d c" {
 			t.Errorf("woken: %q, want c and d", got)
 		}
@@ -252,7 +253,7 @@ func TestWaiting(t *testing.T) {
 		}
 		rotated := ask(orgA, "d")
 		rotated.Key = Key{Version: "2", Content: "rotated"}
-		take(t, b, rotated).Answered()
+		take(t, b, rotated).Accepted()
 		if got := w.names(); !strings.Contains(got, "e") {
 			t.Errorf("woken: %q, want e among them", got)
 		}
@@ -262,7 +263,7 @@ func TestWaiting(t *testing.T) {
 	})
 	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		for i := range 3 {
-			take(t, b, firstSync(Asker{"shop", fmt.Sprint(i)})).Answered()
+			take(t, b, firstSync(Asker{"shop", fmt.Sprint(i)})).Accepted()
 		}
 		for i := range 7 { // when the first slot is free again, and then three in a minute
 			want := time.Minute + time.Duration(i)*20*time.Second
@@ -295,7 +296,7 @@ func TestRateLimited(t *testing.T) {
 		}
 		probe := take(t, b, ask(orgA, "a"))
 		mustWait(t, b, ask(orgA, "d"))
-		probe.Answered()
+		probe.Accepted()
 		if got := w.names(); got != "b c d" {
 			t.Errorf("woken after the probe: %q, want b c d", got)
 		}
@@ -329,7 +330,7 @@ func TestRateLimited(t *testing.T) {
 			}
 			time.Sleep(time.Until(until))
 		}
-		take(t, b, ask(orgA, "accepted")).Answered()
+		take(t, b, ask(orgA, "accepted")).Accepted()
 		until := take(t, b, ask(orgA, "refused")).RateLimited(0)
 		if got := time.Until(until); got > 10*time.Second {
 			t.Errorf("silent for %s after a success, want about 5s", got)
@@ -349,7 +350,7 @@ func TestRateLimited(t *testing.T) {
 	run(t, "refused together after more was tried, they lengthen the time until the next try once", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
 		take(t, b, ask(orgA, "a")).RateLimited(time.Second)
 		time.Sleep(time.Minute)
-		take(t, b, ask(orgA, "b")).Answered() // and more is tried
+		take(t, b, ask(orgA, "b")).Accepted() // and more is tried
 		var together []*Slot
 		for i := range 3 {
 			another := ask(orgA, "c")
@@ -402,7 +403,7 @@ func TestRateLimited(t *testing.T) {
 		for range 3 {
 			take(t, b, broken).Failed(time.Minute)
 		}
-		take(t, b, ask(orgA, "healthy")).Answered()
+		take(t, b, ask(orgA, "healthy")).Accepted()
 	})
 	run(t, "an absurd Retry-After is cut", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		until := take(t, b, ask(orgA, "refused")).RateLimited(365 * 24 * time.Hour)
@@ -518,7 +519,7 @@ func TestParseLimit(t *testing.T) {
 func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
 	b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
 	b.Restore(map[string]Reservation{orgA: {Window: time.Minute, Used: []Used{{time.Now().Unix(), 1}}}})
-	take(t, b, ask(orgA, "answered")).Answered()
+	take(t, b, ask(orgA, "answered")).Accepted()
 	take(t, b, ask(orgA, "lost")).NoAnswer()
 	mustWait(t, b, ask(orgA, "waits"))
 	until := take(t, b, ask(orgB, "refused")).RateLimited(0)
@@ -542,12 +543,12 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		}
 		rotated := ask(orgA, "d")
 		rotated.Key = Key{Version: "2", Content: "rotated"}
-		late[0].Answered()
-		take(t, b, rotated).Answered()
+		late[0].Accepted()
+		take(t, b, rotated).Accepted()
 		late[1].Unauthorized()
 		late[2].Unauthorized()
 		for range 3 {
-			take(t, b, rotated).Answered()
+			take(t, b, rotated).Accepted()
 		}
 	})
 	run(t, "a request that was sent late may arrive late", limit3, func(t *testing.T, b *Budget, _ *woken) {
@@ -557,8 +558,8 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		slot.NoAnswer()
 		spend(t, b, orgA, 2)
 		time.Sleep(time.Minute)
-		take(t, b, ask(orgA, "a")).Answered()
-		take(t, b, ask(orgA, "b")).Answered()
+		take(t, b, ask(orgA, "a")).Accepted()
+		take(t, b, ask(orgA, "b")).Accepted()
 		if got := mustWait(t, b, ask(orgA, "c")); got != callTimeout {
 			t.Errorf("turn in %s, want %s", got, callTimeout)
 		}
@@ -567,7 +568,7 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		for i := range 99 {
 			a := ask(orgA, fmt.Sprint(i))
 			a.Asker.Namespace = fmt.Sprint("ns-", i%10)
-			take(t, b, a).Answered()
+			take(t, b, a).Accepted()
 		}
 		time.Sleep(31 * time.Second)
 		askLimit = Limit{Requests: 50, Window: 30 * time.Second}
@@ -587,7 +588,7 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			for i := range 10 {
 				if slot, _ := b.Take(ask(orgA, fmt.Sprint(i))); slot != nil {
-					slot.Answered()
+					slot.Accepted()
 					got++
 				}
 			}

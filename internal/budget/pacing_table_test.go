@@ -1,3 +1,7 @@
+// One goroutine does everything, so the race detector has nothing to find here.
+
+//go:build !race
+
 package budget
 
 import (
@@ -61,9 +65,6 @@ func (r pacingResult) String() string {
 	return fmt.Sprintf("%s / %s / %s s, %s", wait(0.5), wait(0.95), wait(1), beyond)
 }
 
-// fewer is that many runs, or less under the race detector.
-func fewer(runs int) int { return max(1, runs*min(seeds, 150)/150) }
-
 func TestEditsFindASlotBesideABacklog(t *testing.T) {
 	for _, test := range []struct {
 		cell   pacingCell
@@ -79,7 +80,7 @@ func TestEditsFindASlotBesideABacklog(t *testing.T) {
 		{pacingCell{10, 1000, true, "empty"}, 300, 0.5},
 	} {
 		t.Run(test.cell.String(), func(t *testing.T) {
-			runs := fewer(test.runs)
+			runs := test.runs
 			result := simulatePacing(test.cell, pacingPolicies[0].make, runs)
 			t.Logf("%d runs, %d in which edits waited for too long: %v", runs, len(result.missed), result)
 			if len(result.missed) > (runs+99)/100 {
@@ -107,7 +108,7 @@ func TestABatchOf80GoesAtOnce(t *testing.T) {
 func TestPacingKeepsTheLimitEverywhere(t *testing.T) {
 	for _, cell := range everyCell() {
 		for _, p := range pacingPolicies {
-			result := simulatePacing(cell, p.make, fewer(5))
+			result := simulatePacing(cell, p.make, 5)
 			t.Logf("%s; %s: %s", cell, p.name, result)
 			if len(result.refused) > 0 {
 				t.Errorf("%s; %s: OpenCX refused requests in the runs with the seeds %v", cell, p.name, result.refused)
@@ -118,7 +119,7 @@ func TestPacingKeepsTheLimitEverywhere(t *testing.T) {
 
 func TestPacingDelaysNobodyForLongAnywhere(t *testing.T) {
 	for _, cell := range everyCell() {
-		result := simulatePacing(cell, pacingPolicies[0].make, fewer(20))
+		result := simulatePacing(cell, pacingPolicies[0].make, 20)
 		// A twentieth more, a fifth of a window, and the burst that found no room.
 		allowed := 0.2 + float64(cell.backlog+5*cell.edits)/2000
 		if cell.window == "most" {
@@ -168,9 +169,6 @@ func pacingTable() string {
 }
 
 func TestPacingTable(t *testing.T) {
-	if fewer(100) < 100 {
-		t.Skip("the race detector makes it slow, and has nothing to find")
-	}
 	page, err := os.ReadFile(tableFile)
 	if err != nil {
 		t.Fatal(err)

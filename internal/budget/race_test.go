@@ -4,6 +4,3 @@ package budget
 
 // seeds are few, because the race detector slows simulations down tenfold.
 const seeds = 200
-
-// worlds is how many seeds each scenario is run with.
-const worlds = 1

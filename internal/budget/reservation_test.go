@@ -105,7 +105,7 @@ func TestReservations(t *testing.T) {
 	limit20 := Limit{Requests: 20, Window: time.Minute}
 	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
 		for i := range 16 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
 		}
 		if len(l.saves) != 8 {
 			t.Errorf("%d saves for 16 requests in blocks of 2, want 8", len(l.saves))
@@ -172,7 +172,7 @@ func TestReservations(t *testing.T) {
 	runSaved(t, "what nobody asks for is forgotten", limit20, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		b.Restore(map[string]Reservation{"crm/gone": {Window: time.Minute, Open: 5}})
 		for _, want := range []int{2, 1} { // with what was restored, and a window later without
-			takeSaved(t, b, ask(orgA, "a")).Answered()
+			takeSaved(t, b, ask(orgA, "a")).Accepted()
 			if got := l.saves[len(l.saves)-1]; len(got) != want {
 				t.Errorf("saved: %v, want %d organizations", got, want)
 			}
@@ -192,7 +192,7 @@ func TestReservations(t *testing.T) {
 	runSaved(t, "what was used counts from when it was, for as long as the window is now", limit20, func(t *testing.T, b *Budget, _ *woken, _ *store) {
 		used := []Used{{At: time.Now().Add(-2 * time.Minute).Unix(), Slots: 20}}
 		b.Restore(map[string]Reservation{orgA: {Window: time.Hour, Used: used}, orgB: {Window: time.Hour, Used: used}})
-		takeSaved(t, b, ask(orgA, "a")).Answered()
+		takeSaved(t, b, ask(orgA, "a")).Accepted()
 		inAnHour := ask(orgB, "b")
 		inAnHour.Limit.Window = time.Hour
 		b.Take(inAnHour)
@@ -204,15 +204,15 @@ func TestReservations(t *testing.T) {
 	runSaved(t, "the long window of one organization holds up no other one after a restart", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
 		slow := ask(orgB, "slow")
 		slow.Limit = Limit{Requests: 1, Window: time.Hour}
-		takeSaved(t, b, slow).Answered()
+		takeSaved(t, b, slow).Accepted()
 		for i := range 60 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
 			time.Sleep(20 * time.Second)
 		}
 		time.Sleep(time.Minute)
 		b = New(Options{Limit: limit20, CallTimeout: callTimeout, Wake: w.wake, Save: l.save})
 		b.Restore(l.saves[len(l.saves)-1])
-		takeSaved(t, b, ask(orgA, "after")).Answered()
+		takeSaved(t, b, ask(orgA, "after")).Accepted()
 		mustWait(t, b, slow)
 	})
 	runSaved(t, "what an organization with a long window used is kept until it asks again", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
@@ -223,7 +223,7 @@ func TestReservations(t *testing.T) {
 			b = New(Options{Limit: limit20, CallTimeout: callTimeout, Wake: w.wake, Save: l.save})
 			b.Restore(l.saves[len(l.saves)-1])
 			for i := range 30 { // somebody else has what is reserved saved
-				takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+				takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
 				time.Sleep(20 * time.Second)
 			}
 		}
@@ -233,7 +233,7 @@ func TestReservations(t *testing.T) {
 	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		for i := range 50_000 {
-			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Answered()
+			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
 			time.Sleep(time.Hour / 50_000)
 		}
 		mustHave := l.saves[len(l.saves)-1][orgA]

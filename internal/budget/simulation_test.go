@@ -201,7 +201,7 @@ func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
 	case Unavailable:
 		slot.Failed(0)
 	case None:
-		slot.Answered()
+		slot.Accepted()
 		s.accepted[ask.Asker] = time.Now()
 		s.past[ask.Asker] = Accepted
 		delete(s.asked, ask.Asker)

@@ -26,14 +26,27 @@ func (s *Slot) Sent() bool {
 	return true
 }
 
-// Answered reports that OpenCX accepted the request, or found fault with the request
-// itself: either shows that OpenCX works, and that it takes the key.
-func (s *Slot) Answered() {
+// Accepted reports that OpenCX accepted the request: it works, and takes the key.
+func (s *Slot) Accepted() {
 	s.end(func(acct *account, now time.Time) {
 		s.record.ledger.add(now, 1)
 		s.record.ledger.proven = true
 		acct.silence.passed(s.taken)
 		acct.breaker.succeeded(s.record.asker.Namespace, s.taken, now)
+	})
+}
+
+// Refused reports that fault was found with the request itself. That shows that OpenCX
+// works when it accepted the asker's last request, and when the request was a probe of an
+// asker that was never tried. Otherwise it shows nothing: what is too long, a gateway may
+// refuse for ever by itself, whatever is behind it, and before it looks at the key.
+func (s *Slot) Refused() {
+	s.end(func(acct *account, now time.Time) {
+		s.record.ledger.add(now, 1)
+		acct.silence.passed(s.taken)
+		if s.record.past == Accepted || s.record.past == Untried && s.record.role == probe {
+			acct.breaker.succeeded(s.record.asker.Namespace, s.taken, now)
+		}
 	})
 }
 
@@ -52,23 +65,23 @@ func (s *Slot) Unauthorized() {
 
 // Failed reports that OpenCX answered, but failed to deal with the request. When
 // it does so for several askers that never failed before, only one probe at a time is
-// sent. With retryAfter, if the answer carried one, the whole account is silent
-// for that long, as after a 429; but not because of an asker that failed before, which
-// gets the time for itself alone. Failed returns when the asker may try again at the
-// earliest, zero for at any time.
+// sent. With retryAfter, if the answer carried one, the whole account is silent for that
+// long, as after a 429, if the failure speaks against OpenCX; otherwise the time is for the
+// asker alone. Failed returns when the asker may try again at the earliest, zero for at any
+// time.
 func (s *Slot) Failed(retryAfter time.Duration) (until time.Time) {
 	s.end(func(acct *account, now time.Time) {
 		s.record.ledger.add(now, 1)
-		if retryAfter <= 0 {
-			acct.silence.passed(s.taken)
-			s.failed(Unavailable, now)
-			return
+		if retryAfter > 0 {
+			until = now.Add(min(retryAfter, maxSilence))
 		}
-		until = now.Add(min(retryAfter, maxSilence))
-		if s.record.past != Failed || s.record.role == probe {
+		if retryAfter > 0 && (s.record.role == probe || acct.breaker.isWitness(Unavailable, s.record, s.taken)) {
 			acct.silence.limited(acct.limit.Window, s.taken, now, retryAfter)
 			s.budget.recall(acct)
+			return
 		}
+		acct.silence.passed(s.taken)
+		s.failed(Unavailable, now)
 	})
 	return until
 }

@@ -1,3 +1,7 @@
+// One goroutine does everything, so the race detector has nothing to find here.
+
+//go:build !race
+
 package budget
 
 import (
@@ -14,6 +18,9 @@ import (
 	"testing/synctest"
 	"time"
 )
+
+// worlds is how many seeds each scenario is run with.
+const worlds = 3
 
 const (
 	roundTrip = 150 * time.Millisecond // of a request that is answered

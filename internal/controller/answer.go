@@ -43,7 +43,8 @@ type meaning struct {
 }
 
 // The ends of a slot that take no time.
-func endAnswered(s *budget.Slot, _ time.Duration) time.Time     { s.Answered(); return time.Time{} }
+func endAccepted(s *budget.Slot, _ time.Duration) time.Time     { s.Accepted(); return time.Time{} }
+func endRefused(s *budget.Slot, _ time.Duration) time.Time      { s.Refused(); return time.Time{} }
 func endUnauthorized(s *budget.Slot, _ time.Duration) time.Time { s.Unauthorized(); return time.Time{} }
 func endSilent(s *budget.Slot, _ time.Duration) time.Time       { s.NoAnswer(); return time.Time{} }
 
@@ -61,7 +62,7 @@ const (
 
 // meanings say what every answer means: the first row that fits. No answer is code 0.
 var meanings = []meaning{
-	{200, 299, v1alpha1.SyncedReason, accepted, backoff{}, "", endAnswered},
+	{200, 299, v1alpha1.SyncedReason, accepted, backoff{}, "", endAccepted},
 	{429, 429, v1alpha1.RateLimitedReason, limited, backoff{}, "", (*budget.Slot).RateLimited},
 	{408, 408, v1alpha1.ServerErrorReason, soft, quickRetry, "", (*budget.Slot).Failed},
 	{425, 425, v1alpha1.ServerErrorReason, soft, quickRetry, "", (*budget.Slot).Failed},
@@ -70,8 +71,8 @@ var meanings = []meaning{
 	{300, 399, v1alpha1.UnreachableReason, soft, quickRetry, redirectHint, (*budget.Slot).Failed},
 	{401, 402, v1alpha1.UnauthorizedReason, hard, forbiddenCheck, keyHint, endUnauthorized},
 	{403, 403, v1alpha1.ForbiddenReason, hard, forbiddenCheck, "; check that the API key of the organization has the scope contacts:write and may change this contact", (*budget.Slot).Failed},
-	{404, 404, v1alpha1.ContactNotFoundReason, hard, notFoundCheck, "; check that spec.contactID exists in the organization", endAnswered},
-	{400, 499, v1alpha1.RejectedReason, hard, rejectedCheck, "; correct the manifest", endAnswered},
+	{404, 404, v1alpha1.ContactNotFoundReason, hard, notFoundCheck, "; check that spec.contactID exists in the organization", endRefused},
+	{400, 499, v1alpha1.RejectedReason, hard, rejectedCheck, "; correct the manifest", endRefused},
 }
 
 // meaningOf returns the row of a status code.
@@ -108,7 +109,10 @@ func answerOf(err error) (a answer, ok bool) {
 		return answer{}, false
 	}
 	m := meaningOf(told.StatusCode)
-	a = answer{meaning: m, message: told.Error() + m.hint, retryAfter: told.RetryAfter}
+	a = answer{meaning: m, message: told.Error() + m.hint}
+	if told.StatusCode == http.StatusTooManyRequests || told.StatusCode == http.StatusServiceUnavailable {
+		a.retryAfter = told.RetryAfter // of these two, OpenCX as a whole may be meant
+	}
 	if told.StatusCode >= 100 { // what is less is no HTTP, and no status can hold it
 		a.error = &v1alpha1.APIError{StatusCode: int32(told.StatusCode), Message: told.Message, Error: told.Name}
 	}

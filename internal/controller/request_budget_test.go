@@ -101,7 +101,7 @@ var _ = Describe("The request budget", func() {
 
 	It("spends a handful of requests on a revoked key, says so everywhere, and goes on when the key works", func(ctx SpecContext) {
 		const contacts = 40
-		w := newWorld(ctx, budget.Limit{Requests: 100, Window: 2 * time.Second})
+		w := newWorld(ctx, budget.Limit{Requests: 100, Window: time.Minute})
 		w.simulator.SetKeys("another")
 		for i := range contacts {
 			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{}`)
@@ -120,7 +120,7 @@ var _ = Describe("The request budget", func() {
 			}
 			return n
 		}
-		Eventually(accepted, 30*time.Second).Should(BeNumerically(">=", contacts-refused-1))
+		Eventually(accepted, time.Minute).Should(BeNumerically(">=", contacts-refused-1))
 		Expect(len(w.journal())).To(BeNumerically("<=", contacts+refused+1))
 	})
 

@@ -196,6 +196,8 @@ func (c *Client) send(request *http.Request, mask func() masker) error {
 		return noAnswer(err, seen, mask())
 	}
 	defer func() { _ = response.Body.Close() }()
+	// Not every body ends with its request.
+	defer context.AfterFunc(request.Context(), func() { _ = response.Body.Close() })()
 	return checkResponse(response, mask)
 }
 
@@ -220,8 +222,11 @@ func checkResponse(response *http.Response, mask func() masker) error {
 		drain(response.Body)
 		return nil
 	}
-	// An error while reading leaves what there is; the status code counts.
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	var body []byte
+	if response.StatusCode >= 200 { // else it is a connection of another protocol
+		// An error while reading leaves what there is; the status code counts.
+		body, _ = io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	}
 	return newAPIError(response.StatusCode, response.Header, body, mask(), time.Now())
 }
 

@@ -251,3 +251,16 @@ func TestTheCallAfterALostConnectionOpensItsOwn(t *testing.T) {
 	}
 	s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 200})
 }
+
+// After another protocol was agreed on, nothing of net/http ends the connection.
+func TestAnotherProtocolIsNotWaitedFor(t *testing.T) {
+	s := serveTCP(t, func(s *wireServer, connection *net.TCPConn) {
+		_, _ = http.ReadRequest(bufio.NewReader(connection))
+		s.requests.Add(1)
+		_, _ = io.WriteString(connection, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.Copy(io.Discard, connection) // until the client has closed it
+	})
+	client, links := wireClient(t, s, nil)
+	s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 101})
+	<-(<-links).closed
+}
