@@ -22,8 +22,9 @@ type account struct {
 	edits    []edit         // that were called in the trailing window, the oldest first
 	editsOf  map[string]int // how many of them each namespace has
 
-	reserves bool // slots are reserved in a place that survives a restart
-	credit   int  // slots that are reserved and not kept for anybody
+	reserves bool      // slots are reserved in a place that survives a restart
+	saved    reserved  // while the key is proven
+	pool     *reserved // before
 
 	share   share
 	silence silence
@@ -42,18 +43,27 @@ type edit struct {
 	namespace string
 }
 
-func newAccount(name string, limit, ceiling Limit, reserves bool) *account {
+func newAccount(ask Ask, ceiling Limit, pool *reserved, reserves bool) *account {
 	return &account{
-		name:     name,
-		limit:    limit,
+		name:     ask.Organization,
+		limit:    ask.Limit,
 		ceiling:  ceiling,
 		queue:    newQueue(),
 		in:       map[string]int{},
 		editsOf:  map[string]int{},
 		reserves: reserves,
-		share:    share{requests: limit.Requests},
-		breaker:  newBreaker(limit.Window),
+		pool:     pool,
+		share:    share{requests: ask.Limit.Requests},
+		breaker:  newBreaker(ask.Limit.Window),
 	}
+}
+
+// reserved is where the slots of the account are reserved.
+func (a *account) reserved() *reserved {
+	if a.current.proven {
+		return &a.saved
+	}
+	return a.pool
 }
 
 // count makes the slots of a ledger count.
@@ -153,7 +163,7 @@ func (a *account) mayEdit(namespace string) bool {
 // may says for whom there is a place among the requests under way.
 func (a *account) next(may func(namespace string, past Past) bool, now time.Time) (*record, role) {
 	switch {
-	case a.queue.len == 0, a.free(now) == 0, a.reserves && a.credit == 0, now.Before(a.silence.until):
+	case a.queue.len == 0, a.free(now) == 0, a.reserves && a.reserved().left == 0, now.Before(a.silence.until):
 		return nil, regular
 	case a.silence.on():
 		if a.underWay > 0 {
@@ -201,9 +211,9 @@ func (a *account) call(r *record, as role, now time.Time) {
 	r.ledger.held++
 	a.underWay++
 	a.in[r.asker.Namespace]++
-	if a.reserves {
-		a.credit--
-	}
+	r.reserved = a.reserved()
+	r.reserved.left--
+	r.reserved.out++
 	a.breaker.called(r.asker.Namespace, as, now)
 	if r.class == Edit {
 		a.edits = append(a.edits, edit{now, r.asker.Namespace})
@@ -222,8 +232,8 @@ func (a *account) release(r *record, unused bool) {
 	if a.in[r.asker.Namespace]--; a.in[r.asker.Namespace] == 0 {
 		delete(a.in, r.asker.Namespace)
 	}
-	if a.reserves && unused {
-		a.credit++
+	if r.reserved.out--; unused {
+		r.reserved.left++
 	}
 	a.breaker.ended(r.role)
 }
@@ -260,7 +270,7 @@ func (a *account) nextChange(longest time.Duration, now time.Time) time.Time {
 func (a *account) nextCall(now time.Time) time.Time {
 	free := a.free(now)
 	switch {
-	case a.reserves && a.credit == 0:
+	case a.reserves && a.reserved().left == 0:
 		return time.Time{} // when more is reserved
 	case now.Before(a.silence.until):
 		return a.silence.until

@@ -133,7 +133,7 @@ func New(options Options) *Budget {
 		ledgers:   map[string]*ledger{},
 		longest:   options.Limit.Window,
 		places:    newPlaces(options.MaxInFlight),
-		unproven:  newUnproven(options.Limit),
+		unproven:  newUnproven(options.Limit, options.Save != nil),
 		before:    map[string]*inherited{},
 		wanting:   map[*account]struct{}{},
 		saveRetry: saveBackoff,
@@ -159,9 +159,10 @@ type record struct {
 	number  int // in the order of asking
 
 	// Once it is called:
-	ledger *ledger // where its slot counts
-	role   role    // what its answer tells of OpenCX
-	pooled bool    // its slot is also one of the shared tenth
+	ledger   *ledger   // where its slot counts
+	reserved *reserved // where it was reserved
+	role     role      // what its answer tells of OpenCX
+	pooled   bool      // its slot is also one of the shared tenth
 }
 
 // Wait says what an asker in the queue waits for.
@@ -230,7 +231,7 @@ func (b *Budget) leave(r *record, now time.Time) {
 func (b *Budget) account(ask Ask) *account {
 	acct := b.accounts[ask.Organization]
 	if acct == nil {
-		acct = newAccount(ask.Organization, ask.Limit, b.options.Limit, b.options.Save != nil)
+		acct = newAccount(ask, b.options.Limit, &b.unproven.reserved, b.options.Save != nil)
 		b.accounts[ask.Organization] = acct
 	}
 	return acct
@@ -244,7 +245,7 @@ func (b *Budget) adopt(acct *account, ask Ask) {
 		acct.breaker.window = ask.Limit.Window
 	}
 	if acct.current == nil || acct.key.Content != ask.Key.Content {
-		b.open(acct, ask.Key.Content)
+		b.open(acct, ask.Key)
 	}
 	if acct.key.Version != ask.Key.Version {
 		acct.breaker.reset() // another key is innocent until it is refused
@@ -256,13 +257,13 @@ func (b *Budget) adopt(acct *account, ask Ask) {
 // open makes the ledger of a key the one in which an account's requests count. The
 // earlier ones go on counting, and what others sent with this key does. Of a key that
 // nobody knows it may be that an organization that is gone had it before the restart.
-func (b *Budget) open(acct *account, content string) {
-	l, known := b.ledgers[content]
+func (b *Budget) open(acct *account, key Key) {
+	l, known := b.ledgers[key.Content]
 	if !known {
-		l = &ledger{content: content}
-		b.ledgers[content] = l
+		l = &ledger{content: key.Content}
+		b.ledgers[key.Content] = l
 		for name, left := range b.before {
-			if name != acct.name && !b.options.Active(name) {
+			if name == unprovenName && !key.Proven || name != unprovenName && name != acct.name && !b.options.Active(name) {
 				acct.count(&left.ledger)
 			}
 		}

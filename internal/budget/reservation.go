@@ -48,12 +48,21 @@ type Used struct {
 // last loaded or saved, it returns those and saves nothing.
 type SaveFunc func(ctx context.Context, reservations map[string]Reservation) (others map[string]Reservation, err error)
 
+// unprovenName stands for all organizations whose key OpenCX has never accepted.
+const unprovenName = ""
+
+// reserved are slots that are noted where a restart finds them.
+type reserved struct {
+	left int // not kept for anybody
+	out  int // kept, or in a request that is under way
+}
+
 // block is how many slots are reserved at once.
 func (a *account) block() int { return max(1, a.limit.Requests/10) }
 
 // wantsBlock says that those who wait will soon need more than is reserved.
 func (a *account) wantsBlock() bool {
-	return a.reserves && a.credit <= a.block()/2 && a.queue.len > a.credit
+	return a.reserves && a.current.proven && a.saved.left <= a.block()/2 && a.queue.len > a.saved.left
 }
 
 // used is when the requests of ledgers were made that matter for window, by the wall
@@ -79,19 +88,19 @@ type inherited struct {
 	window time.Duration
 }
 
-// add adds what r says. Clocks differ and are set, so nothing counts as sent later than
+// inherit is what r says. Clocks differ and are set, so nothing counts as sent later than
 // just now.
-func (i *inherited) add(r Reservation, callTimeout time.Duration, now time.Time) {
-	latest := now.Add(callTimeout)
+func (r Reservation) inherit(callTimeout time.Duration, now time.Time) *inherited {
+	i, latest := &inherited{window: r.Window}, now.Add(callTimeout)
 	for _, u := range r.Used {
 		at := now.Add(time.Unix(u.At, 0).Sub(now.Round(0)) + clockSkew) // by the monotonic clock from here on
 		if at.After(latest) {
 			at = latest
 		}
-		i.ledger.add(at, u.Slots)
+		i.add(at, u.Slots)
 	}
-	i.ledger.add(latest, r.Open)
-	i.window = max(i.window, r.Window)
+	i.add(latest, r.Open)
+	return i
 }
 
 // Restore makes the budget respect what processes before this one may have
@@ -104,10 +113,21 @@ func (b *Budget) Restore(reservations map[string]Reservation) {
 
 func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 	for name, r := range reservations {
-		if b.before[name] == nil {
-			b.before[name] = &inherited{}
+		more := r.inherit(b.options.CallTimeout, now)
+		if before := b.before[name]; before != nil {
+			before.addAll(&more.ledger)
+			before.window = max(before.window, more.window)
+		} else {
+			b.before[name] = more
 		}
-		b.before[name].add(r, b.options.CallTimeout, now)
+		if name == unprovenName {
+			b.unproven.inherit(more.entries)
+			for _, acct := range b.accounts {
+				if !acct.current.proven {
+					acct.count(&b.before[name].ledger)
+				}
+			}
+		}
 		if acct := b.accounts[name]; acct != nil {
 			b.inherit(acct)
 		}
@@ -130,28 +150,36 @@ func (b *Budget) reserve() {
 		return
 	}
 	now := time.Now()
-	blocks := map[*account]int{}
+	blocks := map[*reserved]int{}
 	for acct := range b.wanting {
 		if acct.wantsBlock() {
-			blocks[acct] = acct.block()
+			blocks[&acct.saved] = acct.block()
+		} else {
+			delete(b.wanting, acct)
 		}
 	}
-	clear(b.wanting)
+	if b.unproven.wantsBlock() {
+		blocks[&b.unproven.reserved] = b.unproven.block()
+	}
 	if len(blocks) == 0 {
 		return
 	}
 	b.saving = true
-	go b.save(b.reservations(blocks, now), blocks)
+	go b.save(b.reservations(blocks, now), blocks, b.wanting)
+	b.wanting = map[*account]struct{}{}
 }
 
-// reservations is what to save when blocks are added to the credits of accounts.
-func (b *Budget) reservations(blocks map[*account]int, now time.Time) map[string]Reservation {
+// reservations is what to save when blocks are added to what is reserved.
+func (b *Budget) reservations(blocks map[*reserved]int, now time.Time) map[string]Reservation {
 	steps := time.Duration(buckets)
 	if len(b.accounts)+len(b.before) > many {
 		steps = 1
 	}
 	all := map[string]Reservation{}
 	for name, before := range b.before {
+		if name == unprovenName {
+			continue // the shared tenth tells of it
+		}
 		if before.forget(now.Add(-max(b.longest, before.window))); before.empty() {
 			delete(b.before, name)
 		} else {
@@ -161,15 +189,21 @@ func (b *Budget) reservations(blocks map[*account]int, now time.Time) map[string
 	for name, acct := range b.accounts {
 		b.prune(acct, now)
 		window := max(acct.limit.Window, acct.ceiling.Window)
-		r := Reservation{Window: window, Open: acct.underWay + acct.credit + blocks[acct], Used: used(window, window/steps, now, acct.ledgers...)}
+		r := Reservation{Window: window, Open: acct.saved.open(blocks), Used: used(window, window/steps, now, acct.ledgers...)}
 		if r.Open > 0 || len(r.Used) > 0 {
 			all[name] = r
 		}
 	}
+	if pool := b.unproven.reservation(blocks, steps, now); pool.Open > 0 || len(pool.Used) > 0 {
+		all[unprovenName] = pool
+	}
 	return all
 }
 
-func (b *Budget) save(reservations map[string]Reservation, blocks map[*account]int) {
+// open is how many of them may be used at any time, with a block that is added.
+func (r *reserved) open(blocks map[*reserved]int) int { return r.left + r.out + blocks[r] }
+
+func (b *Budget) save(reservations map[string]Reservation, blocks map[*reserved]int, wanting map[*account]struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
 	others, err := b.options.Save(ctx, reservations)
@@ -177,7 +211,7 @@ func (b *Budget) save(reservations map[string]Reservation, blocks map[*account]i
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	for acct := range blocks {
+	for acct := range wanting {
 		b.wanting[acct] = struct{}{} // perhaps again
 	}
 	b.unsaved = err != nil
@@ -190,11 +224,11 @@ func (b *Budget) save(reservations map[string]Reservation, blocks map[*account]i
 	if others != nil {
 		b.restore(others, now)
 	} else {
-		for acct, n := range blocks {
-			acct.credit += n
+		for r, n := range blocks {
+			r.left += n
 		}
 	}
-	for acct := range blocks {
+	for acct := range wanting {
 		b.serve(acct, now, nil)
 	}
 	b.settle(now)

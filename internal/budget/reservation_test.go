@@ -2,9 +2,12 @@ package budget
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -230,6 +233,37 @@ func TestReservations(t *testing.T) {
 		b.Take(slow)
 		synctest.Wait()
 		mustWait(t, b, slow)
+	})
+	runSaved(t, "thousands of organizations whose keys were never accepted take little room", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken, l *store) {
+		bogus := func(i int) Ask {
+			a := ask(fmt.Sprintf("bad-%d/%s-%d", i%3, strings.Repeat("x", 250), i), fmt.Sprint(i))
+			a.Key.Proven = false
+			return a
+		}
+		for i := range 3000 {
+			b.Take(bogus(i))
+		}
+		for range 180 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			for _, name := range strings.Fields(w.names()) {
+				i, _ := strconv.Atoi(name)
+				if slot, _ := b.Take(bogus(i)); slot != nil {
+					slot.Unauthorized()
+				}
+			}
+		}
+		takeSaved(t, b, ask(orgA, "healthy")).Accepted()
+		saved, err := json.Marshal(l.saves[len(l.saves)-1])
+		if err != nil || len(saved) > 32<<10 {
+			t.Errorf("%d bytes are saved, want 32 KiB at most; error %v", len(saved), err)
+		}
+
+		b = New(Options{Limit: askLimit, CallTimeout: callTimeout, Wake: w.wake, Save: l.save})
+		b.Restore(l.saves[len(l.saves)-1])
+		if b.unproven.slots == 0 {
+			t.Error("after a restart nothing of the shared tenth is in use")
+		}
 	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		for i := range 50_000 {

@@ -72,14 +72,13 @@ func (a *account) obstacle() Obstacle {
 
 // obstacle is what is in the way of an account's askers.
 func (b *Budget) obstacle(acct *account) Obstacle {
-	_, unproven := b.unproven.waiting[acct]
 	switch told := acct.obstacle(); {
 	case told != None:
 		return told
-	case unproven:
-		return Unproven
-	case b.unsaved && acct.reserves && acct.credit == 0:
+	case b.unsaved && acct.reserves && acct.reserved().left == 0:
 		return Unsaved
+	case b.unproven.waits(acct):
+		return Unproven
 	}
 	return None
 }
