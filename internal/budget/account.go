@@ -26,6 +26,7 @@ type account struct {
 	saved    reserved  // while the key is proven
 	pool     *reserved // before
 
+	limited map[Asker]time.Time // when those got a 429 whom OpenCX has not accepted since
 	share   share
 	silence silence
 	// recalledAt is when those who had a slot and had not sent were last sent back.
@@ -51,6 +52,7 @@ func newAccount(ask Ask, ceiling Limit, pool *reserved, reserves bool) *account 
 		queue:    newQueue(),
 		in:       map[string]int{},
 		editsOf:  map[string]int{},
+		limited:  map[Asker]time.Time{},
 		reserves: reserves,
 		pool:     pool,
 		share:    share{requests: ask.Limit.Requests},

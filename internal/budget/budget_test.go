@@ -331,7 +331,7 @@ func TestRateLimited(t *testing.T) {
 			time.Sleep(time.Until(until))
 		}
 		take(t, b, ask(orgA, "accepted")).Accepted()
-		until := take(t, b, ask(orgA, "refused")).RateLimited(0)
+		until := take(t, b, ask(orgA, "another")).RateLimited(0)
 		if got := time.Until(until); got > 10*time.Second {
 			t.Errorf("silent for %s after a success, want about 5s", got)
 		}
@@ -404,6 +404,22 @@ func TestRateLimited(t *testing.T) {
 			take(t, b, broken).Failed(time.Minute)
 		}
 		take(t, b, ask(orgA, "healthy")).Accepted()
+	})
+	run(t, "one that gets it for ever does not go on silencing the others", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		broken := firstSync(Asker{"bad", "broken"})
+		take(t, b, broken).RateLimited(20 * time.Second)
+		for range 3 {
+			time.Sleep(20 * time.Second)
+			take(t, b, ask(orgA, "healthy")).Accepted()
+			limit := b.Look(orgA).Limit
+			time.Sleep(time.Second)
+			if until := take(t, b, broken).RateLimited(0); time.Until(until) != time.Minute {
+				t.Errorf("it may try again in %s, want 1m", time.Until(until))
+			}
+			if got := b.Look(orgA); got.Obstacle != None || got.Limit < limit {
+				t.Errorf("obstacle %q, limit %d after %d; want nothing that others notice", got.Obstacle, got.Limit, limit)
+			}
+		}
 	})
 	run(t, "an absurd Retry-After is cut", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		until := take(t, b, ask(orgA, "refused")).RateLimited(365 * 24 * time.Hour)

@@ -31,6 +31,7 @@ func (s *Slot) Accepted() {
 	s.end(func(acct *account, now time.Time) {
 		s.record.ledger.add(now, 1)
 		s.record.ledger.proven = true
+		delete(acct.limited, s.record.asker)
 		acct.silence.passed(s.taken)
 		acct.breaker.succeeded(s.record.asker.Namespace, s.taken, now)
 	})
@@ -109,9 +110,18 @@ func (s *Slot) Lost() {
 // time: for retryAfter when OpenCX gave one, otherwise for a time that doubles
 // with every further 429. After it one request probes whether OpenCX takes
 // requests again, before the others follow, at a rate that leaves the others
-// who use the quota what they use.
+// who use the quota what they use. An asker that gets a 429 again, though OpenCX accepted
+// others since the one before, waits alone, for a window or longer: it is no sign of
+// others, and nobody shall throttle everybody by one contact.
 func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 	s.end(func(acct *account, now time.Time) {
+		before, again := acct.limited[s.record.asker]
+		acct.limited[s.record.asker] = now
+		if again && acct.breaker.acceptedAt.After(before) {
+			s.record.ledger.add(now, 1)
+			until = now.Add(max(acct.limit.Window, min(retryAfter, maxSilence)))
+			return
+		}
 		acct.share.lower(acct.limit, acct.used(acct.limit.Window, now), s.taken, now)
 		s.record.ledger.add(now, 1)
 		acct.silence.limited(acct.limit.Window, s.taken, now, retryAfter)
