@@ -29,10 +29,10 @@ func (p *places) common() int { return p.limit - p.limit/5 }
 func (p *places) scarce() bool { return p.limit > 0 && p.taken >= p.common() }
 
 func (p *places) may(namespace string, past Past) bool {
-	half := p.limit - (p.limit/5+1)/2
+	newcomers := p.limit - (p.limit/5+1)/2 // take places up to here
 	return !p.scarce() ||
-		past == Accepted && p.taken < p.limit && p.in[namespace] < half ||
-		p.taken < half && p.in[namespace] == 0
+		past == Accepted && p.taken < p.limit && p.in[namespace] < newcomers ||
+		p.taken < newcomers && p.in[namespace] == 0
 }
 
 func (p *places) take(namespace string) {
