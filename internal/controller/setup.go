@@ -188,11 +188,11 @@ func mayReadNamespaces(mgr ctrl.Manager) (bool, error) {
 func (w watches) contacts(mgr ctrl.Manager, readsNamespaces bool) *builder.Builder {
 	b := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(contactChanges)).
-		Watches(&v1alpha1.OpenCXOrganization{}, handler.EnqueueRequestsFromMapFunc(w.contactsOfOrganization), builder.WithPredicates(laterChanges)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(w.usersOfSecret), builder.WithPredicates(notInitial)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(w.usersOfConfigMap), builder.WithPredicates(notInitial))
+		Watches(&v1alpha1.OpenCXOrganization{}, fanOut(w.contactsOfOrganization), builder.WithPredicates(laterChanges)).
+		WatchesMetadata(&corev1.Secret{}, fanOut(w.usersOfSecret), builder.WithPredicates(notInitial)).
+		WatchesMetadata(&corev1.ConfigMap{}, fanOut(w.usersOfConfigMap), builder.WithPredicates(notInitial))
 	if readsNamespaces {
-		b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.contactsOfNamespace), builder.WithPredicates(labelChanges))
+		b.WatchesMetadata(&corev1.Namespace{}, fanOut(w.contactsOfNamespace), builder.WithPredicates(labelChanges))
 	}
 	return b
 }
