@@ -20,6 +20,7 @@ type simulation struct {
 	limit  Limit
 	delay  time.Duration      // of a request and of an answer, at the most
 	answer func(Ask) Obstacle // what OpenCX says, besides 429
+	faults float64            // the part of requests that something happens to on their way
 
 	mu       sync.Mutex
 	random   *rand.Rand
@@ -180,6 +181,9 @@ func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
 	if slot == nil {
 		return false
 	}
+	if s.isLost() {
+		return s.vanish(process, slot, ask)
+	}
 	time.Sleep(s.upTo(s.delay))
 	admitted := s.arrive()
 	time.Sleep(s.upTo(s.delay))
@@ -208,6 +212,41 @@ func (s *simulation) send(process int, budget *Budget, ask Ask) (failed bool) {
 		return false
 	}
 	if obstacle != RateLimited {
+		s.past[ask.Asker] = Failed
+	}
+	return true
+}
+
+func (s *simulation) isLost() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.Float64() < s.faults
+}
+
+// vanish has nobody answer a request, which arrives, if at all, at some time before its
+// call would have timed out. The connection breaks before, or that time passes.
+func (s *simulation) vanish(process int, slot *Slot, ask Ask) (failed bool) {
+	if s.upTo(2) > 0 {
+		s.requests.Go(func() {
+			time.Sleep(s.upTo(callTimeout))
+			s.arrive()
+		})
+	}
+	idle := s.upTo(1) > 0
+	if s.upTo(1) > 0 {
+		time.Sleep(s.upTo(callTimeout))
+	} else {
+		time.Sleep(callTimeout)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case process != s.process:
+		return false // killed
+	case idle && s.past[ask.Asker] != Failed:
+		slot.Lost()
+	default:
+		slot.NoAnswer()
 		s.past[ask.Asker] = Failed
 	}
 	return true
@@ -509,6 +548,7 @@ func whatever(t *testing.T, seed uint64) (requests int) {
 	simulate(t, limit, seed, func(s *simulation) {
 		s.delay = 4 * time.Second
 		failing := 0.01 * float64(random.IntN(3))
+		s.faults = 0.01 * float64(random.IntN(3))
 		s.answer = func(Ask) Obstacle {
 			if s.random.Float64() < failing {
 				return []Obstacle{Unauthorized, Unavailable}[s.random.IntN(2)]
@@ -545,7 +585,7 @@ func whatever(t *testing.T, seed uint64) (requests int) {
 		s.requests.Wait()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.accepted) != n || len(s.refused) != 0 || failing == 0 && (len(s.ours) < n || len(s.ours) > n+s.lost) {
+		if len(s.accepted) != n || len(s.refused) != 0 || failing+s.faults == 0 && (len(s.ours) < n || len(s.ours) > n+s.lost) {
 			t.Errorf("seed %d, limit %d: %d of %d accepted with %d requests, %d over the limit; %d were under way at a kill",
 				seed, limit.Requests, len(s.accepted), n, len(s.ours), len(s.refused), s.lost)
 		}
