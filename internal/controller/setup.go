@@ -130,10 +130,20 @@ func (r *ContactReconciler) attempts(ctx context.Context, limit budget.Limit) (m
 	}
 	all := map[string]budget.Reservation{}
 	for i := range contacts.Items {
-		name := r.organizations.NameFor(&contacts.Items[i]).String()
-		if at := contacts.Items[i].Status.LastAttemptTime; at != nil && (all[name].Used == nil || all[name].Used[0].At < at.Unix()+1) { // status has whole seconds
-			all[name] = budget.Reservation{Window: limit.Window, Open: r.MaxConcurrentReconciles, Used: []budget.Used{{At: at.Unix() + 1, Slots: limit.Requests}}}
+		name, at := r.organizations.NameFor(&contacts.Items[i]), contacts.Items[i].Status.LastAttemptTime
+		before, known := all[name.String()]
+		if at == nil || known && before.Used[0].At > at.Unix() { // status has whole seconds
+			continue
 		}
+		if !known {
+			window, err := r.organizations.WindowOf(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			before = budget.Reservation{Window: max(window, limit.Window), Open: r.MaxConcurrentReconciles}
+		}
+		before.Used = []budget.Used{{At: at.Unix() + 1, Slots: limit.Requests}}
+		all[name.String()] = before
 	}
 	return all, nil
 }

@@ -1,13 +1,18 @@
 package controller
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
 func TestOnlyWhatCanMakeARequestDueIsLookedAt(t *testing.T) {
@@ -37,6 +42,41 @@ func TestOnlyWhatCanMakeARequestDueIsLookedAt(t *testing.T) {
 		if got := specChanges.Update(update); got != tt.spec {
 			t.Errorf("%s: spec %t, want %t", name, got, tt.spec)
 		}
+	}
+}
+
+func TestWhatTheContactsTellOfTheirLastAttempts(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	at := func(seconds int64) *metav1.Time { return new(metav1.Unix(seconds, 0)) }
+	contact := func(name, organization string, last *metav1.Time) *v1alpha1.OpenCXContact {
+		c := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: name}}
+		c.Spec.OrganizationRef = &v1alpha1.OrganizationReference{Name: organization}
+		c.Status.LastAttemptTime = last
+		return c
+	}
+	slow := &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: "slow"}}
+	slow.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 60, Window: metav1.Duration{Duration: time.Hour}}
+	stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(slow,
+		contact("a", "gone", at(100)), contact("b", "gone", at(300)), contact("c", "gone", at(200)), contact("d", "slow", at(50)), contact("e", "new", nil),
+	).Build()
+	limit := budget.Limit{Requests: 100, Window: time.Minute}
+	r := &ContactReconciler{
+		Options: Options{MaxConcurrentReconciles: 10}, cache: stored,
+		organizations: organization.New(organization.Options{Cache: stored, Limit: limit, Share: 1}),
+	}
+	got, err := r.attempts(t.Context(), limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]budget.Reservation{
+		"crm/gone": {Window: time.Minute, Open: 10, Used: []budget.Used{{At: 301, Slots: 100}}},
+		"crm/slow": {Window: time.Hour, Open: 10, Used: []budget.Used{{At: 51, Slots: 100}}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

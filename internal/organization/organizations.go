@@ -142,6 +142,17 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 	}, nil
 }
 
+// WindowOf is the window of the organization of that name, of the operator's limit when
+// there is none.
+func (o *Organizations) WindowOf(ctx context.Context, name types.NamespacedName) (time.Duration, error) {
+	found, err := o.Get(ctx, name)
+	if err != nil || found == nil {
+		return o.Limit.Window, err
+	}
+	limit, _ := o.limitOf(found)
+	return limit.Window, nil
+}
+
 // limitOf returns this instance's part of the limit of an organization. raises says
 // that it declares one that would allow more than the operator's, which then applies.
 func (o *Organizations) limitOf(organization *v1alpha1.OpenCXOrganization) (limit budget.Limit, raises bool) {
