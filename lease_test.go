@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
 // slowLock takes a second for each write, and fails with err.
@@ -60,4 +62,10 @@ func TestALeaseIsFreshFromTheBeginningOfItsRenewal(t *testing.T) {
 		}
 		expect("when the renewal failed", errLeaseStale)
 	})
+}
+
+func TestARequestFitsBetweenTwoRenewals(t *testing.T) {
+	if left := leaseDuration - renewDeadline; left <= opencx.CallTimeout {
+		t.Errorf("%s are left of a lease that is about to be renewed, a request may take %s", left, opencx.CallTimeout)
+	}
 }

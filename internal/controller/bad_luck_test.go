@@ -20,6 +20,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
@@ -151,5 +152,12 @@ func TestNobodyWaitsForLongToBeLookedAtAgain(t *testing.T) {
 		if pause := limiter.When(reconcile.Request{}); pause > maxRetry {
 			t.Fatalf("%s after failure %d, want at most %s", pause, i+1, maxRetry)
 		}
+	}
+}
+
+// controller-runtime gives workers 30 s to end.
+func TestARequestAndItsStatusEndBeforeAStopDoes(t *testing.T) {
+	if longest := 2*statusTimeout + opencx.CallTimeout; longest >= 30*time.Second {
+		t.Errorf("they may take %s", longest)
 	}
 }
