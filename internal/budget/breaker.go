@@ -81,6 +81,7 @@ type breaker struct {
 	growing  wait.Backoff
 
 	witnesses map[Asker]struct{} // since the last success
+	against   Obstacle           // what the last of them met
 	// row is how many failed since the last success that did not fail before, and usual
 	// how many that often are: the most in a row of late before a success came all the
 	// same, and one less with each success that follows another.
@@ -139,6 +140,9 @@ func (k *breaker) next(q *queue, in map[string]int, may func(string, Past) bool,
 // admits: one of the namespaces that are not under suspicion, so that requests of the
 // others, which OpenCX may never answer, do not hold it up; or an early edit.
 func (k *breaker) beside(q *queue, in map[string]int, may func(string, Past) bool, now time.Time) (*record, role) {
+	if len(k.witnesses) > 0 && k.against == Unauthorized {
+		return nil, regular // the key is that of all namespaces
+	}
 	if trusted := slices.ContainsFunc(slices.Collect(maps.Keys(in)), k.trusts); !trusted {
 		if r := q.mostUrgent(func(namespace string, past Past) bool { return k.trusts(namespace) && may(namespace, past) }); r != nil {
 			return r, regular
@@ -239,13 +243,14 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 		k.row++
 	}
 	if k.isOpen() {
-		if r.role == probe {
+		// Refusals of a key that were under way when it opened are as good as probes.
+		if r.role == probe || obstacle == Unauthorized && k.obstacle == Unauthorized && !taken.After(k.shutAt) {
 			k.shut(obstacle, taken, now)
 		}
 		return
 	}
 	if witness {
-		k.witnesses[r.asker] = struct{}{}
+		k.witnesses[r.asker], k.against = struct{}{}, obstacle
 	}
 	if len(k.witnesses) >= suspicious {
 		k.shut(obstacle, now, now)
@@ -263,7 +268,7 @@ func (k *breaker) shut(obstacle Obstacle, sent, now time.Time) {
 		k.growing = doubling(k.window/twelfth, longest)
 	}
 	k.obstacle, k.shutAt = obstacle, now
-	k.until = sent.Add(k.growing.Step())
+	k.until = latest(k.until, sent.Add(k.growing.Step()))
 }
 
 // doubling is a time that doubles from first up to limit.

@@ -183,6 +183,29 @@ func TestARevokedKey(t *testing.T) {
 	}
 }
 
+// It costs no more when it is revoked in the midst of work.
+func TestAKeyThatIsRevokedInTheMidstOfWork(t *testing.T) {
+	for seed := range uint64(worlds) {
+		inWorld(t, perMinute, seed, func(w *world) {
+			org, edited := crm(perMinute), []*contact(nil)
+			for i := range 500 {
+				edited = append(edited, w.know(org, fmt.Sprint("ns-", i%50), fmt.Sprint(i), accepts))
+			}
+			w.every(time.Second, 60, func(i int) { w.edit(edited[i], accepts) })
+			w.run(2 * time.Minute)
+			w.says = func() answer { return refuses }
+			for i, c := range edited {
+				w.edit(c, accepts)
+				w.create(org, c.asker.Namespace, fmt.Sprint("new-", i), accepts)
+			}
+			w.run(10 * time.Minute)
+			if n := w.requests(2*time.Minute, 12*time.Minute, anyRequest); n > 10 {
+				t.Errorf("%d requests in ten windows, want at most 10", n)
+			}
+		})
+	}
+}
+
 // Of an import most are broken. The healthy ones get in, and none is forgotten.
 func TestAnImportThatIsMostlyBroken(t *testing.T) {
 	for _, says := range []answer{forbids, fails, hangs} {
