@@ -164,8 +164,8 @@ func (r *Reconciler) write(ctx context.Context, stored *v1alpha1.OpenCXOrganizat
 		return err
 	}
 	after := stored.DeepCopy()
-	if err := r.client.Status().Patch(ctx, after, patch); status.IsOvertaken(err) || apierrors.IsNotFound(err) {
-		return nil // it is gone, or another one has its name
+	if err := r.client.Status().Patch(ctx, after, patch); apierrors.IsNotFound(err) {
+		return nil // it is gone
 	} else if err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}
