@@ -33,6 +33,7 @@ type ContactReconciler struct {
 	owners        *ownership.Owners
 	flights       *ownership.Flights
 	memory        *memory
+	wakeIn        func(contact types.NamespacedName, after time.Duration)
 }
 
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
@@ -48,10 +49,10 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
 	}
 	d := decide(f, time.Now())
+	var unread error
 	if d.step == load {
-		if f, err = r.load(ctx, f); err != nil {
-			return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
-		}
+		r.memory.notice(&f, d.unsent) // before what may take long
+		f, unread = r.load(ctx, f)
 		d = decide(f, time.Now())
 	}
 	if debug := log.FromContext(ctx).V(1); debug.Enabled() {
@@ -72,6 +73,9 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if contests {
 		r.owners.WakeOwner(f.claim)
 	}
+	if d.step == load {
+		return ctrl.Result{}, r.unread(request.NamespacedName, next, unread)
+	}
 	if next.IsZero() {
 		return ctrl.Result{}, nil
 	}
@@ -91,6 +95,15 @@ func again(err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
 	}
 	return ctrl.Result{}, err
+}
+
+// unread has a contact looked at again whose values or API key could not be read: with
+// the queue's backoff, and in time to say so.
+func (r *ContactReconciler) unread(name types.NamespacedName, next time.Time, err error) error {
+	if !next.IsZero() {
+		r.wakeIn(name, time.Until(next))
+	}
+	return fmt.Errorf("reading what a request needs: %w", err)
 }
 
 // leave gives up a contact's turn, which goes to the next one: for now, when it

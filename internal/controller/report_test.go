@@ -233,6 +233,34 @@ func TestNoUnsentChangeIsReadyForLong(t *testing.T) {
 	}
 }
 
+func TestReportOfWhatCannotBeRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		changes []change
+		since   time.Duration // unsent since so long
+		want    string
+		next    time.Duration // 0 is never
+	}{
+		"an edit, a moment ago":         {[]change{wasEdited}, time.Second, "Ready=True Synced", 3 * time.Second},
+		"an edit, while reads may hang": {[]change{wasEdited}, 4 * time.Second, "Ready=Unknown Reconciling=True Waiting", 0},
+		"a new contact":                 {[]change{neverSent}, time.Minute, `Ready=Unknown Reconciling=True Waiting observed=-1 applied="" attempted="" organization=""`, 0},
+		"a retry tells the failure":     {[]change{failed(500), retryDue}, time.Minute, `Ready=False Reconciling=True ServerError applied="" failures=1 next=0s error=500`, 0},
+		"a resend":                      {[]change{wish}, time.Minute, "Ready=True Synced", 0},
+		"suspended with an edit":        {[]change{wasEdited, isSuspended, hasSources}, time.Minute, "Ready=Unknown Reconciling=True Waiting", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := known(tt.changes...)
+			d := decide(f, testTime)
+			told, next := report(f, d, result{unsentSince: testTime.Add(-tt.since)}, testTime)
+			if got := tells(told); d.step != load || got != tt.want {
+				t.Errorf("%s: status tells\n%s\nwant\n%s", d.step, got, tt.want)
+			}
+			if want := testTime.Add(tt.next); tt.next == 0 && !next.IsZero() || tt.next > 0 && !next.Equal(want) {
+				t.Errorf("looks again at %s, want after %s", next, tt.next)
+			}
+		})
+	}
+}
+
 // The write that ends the wait may not be in the cache when its writer wakes the owner.
 func TestAnOwnerThatAwaitsAnotherContactLooksAgain(t *testing.T) {
 	saysSo := func(f *facts) {

@@ -26,8 +26,9 @@ import (
 // none is named.
 const DefaultAPIKeyField = "apiKey"
 
-// readTimeout bounds the reading of one Secret, which others wait for.
-const readTimeout = 5 * time.Second
+// readTimeout bounds the reading of one Secret, which others wait for. A read that
+// hangs for slowRead is not repeated at once.
+const readTimeout, slowRead = 5 * time.Second, time.Second
 
 // keys are the API keys in memory: one of each organization, good for the version of
 // its Secret that the cache shows.
@@ -35,6 +36,9 @@ type keys struct {
 	mu   sync.Mutex
 	held map[types.NamespacedName]*heldKey
 	turn int // counts contents, in the order in which organizations came to them
+	// A read has hung, and failed with unread: until unreadUntil nothing is read.
+	unreadUntil time.Time
+	unread      error
 }
 
 // heldKey is an organization's API key, as it is in one version of its Secret.
@@ -173,8 +177,13 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	return own, nil
 }
 
-// readKey reads a key from the API server.
+// readKey reads a key from the API server. The failure of a slow read is believed for as
+// long as it took, so that those who need a key do not hang one after the other.
 func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, from source) (*heldKey, error) {
+	began := time.Now()
+	if began.Before(o.keys.unreadUntil) {
+		return nil, o.keys.unread
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	own := &heldKey{from: from}
@@ -185,7 +194,11 @@ func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, 
 		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q does not exist: create it with the API key under %q", name.Name, from.field)}
 		return own, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
+		err = fmt.Errorf("reading Secret %s: %w", name, err)
+		if took := time.Since(began); took >= slowRead {
+			o.keys.unread, o.keys.unreadUntil = err, time.Now().Add(took)
+		}
+		return nil, err
 	}
 	own.from.uid, own.version = secret.UID, secret.ResourceVersion
 	value, found := secret.Data[from.field]
