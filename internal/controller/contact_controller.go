@@ -179,14 +179,16 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight 
 		slot.Unused()
 		return result{}, fmt.Errorf("patching contact: %w", err)
 	}
-	if lost, is := errors.AsType[*opencx.NoAnswerError](err); is {
-		if lost.MayArrive() {
-			flight.Until = began.Add(opencx.CallTimeout)
-		}
-		if lost.ConnectionWasIdle() && f.past() != budget.Failed {
-			slot.Lost()
-			return result{}, errLost
-		}
+	noAnswer, is := errors.AsType[*opencx.NoAnswerError](err)
+	if is && noAnswer.MayArrive() {
+		flight.Until = began.Add(opencx.CallTimeout)
+	}
+	wasIdle := is && noAnswer.ConnectionWasIdle()
+	// Twice in a row is no bad luck: perhaps it is this contact that makes OpenCX, or a
+	// proxy before it, close connections.
+	if again := r.memory.lost(f.contact, wasIdle); wasIdle && !again && f.past() != budget.Failed {
+		slot.Lost()
+		return result{}, errLost
 	}
 	came := result{answer: &a, sent: status.Attempt{Hash: f.hash, KeyVersion: f.loaded.key.Version}}
 	came.silentUntil = a.end(slot, a.retryAfter)
