@@ -102,6 +102,14 @@ func resendFailedSoftly(f *facts) {
 	status.Mark(&f.status.Conditions, 7, metav1.ConditionTrue, v1alpha1.SyncedReason, resendFailed+"it failed")
 }
 
+// limitedResend is a PATCH of what OpenCX has that met a 429.
+func limitedResend(f *facts) {
+	f.status.LastError = &v1alpha1.APIError{StatusCode: 429}
+	f.status.LastHandledReconcileAt = f.wish()
+}
+
+func neverSynced(f *facts) { f.status.LastSyncTime = nil }
+
 func TestDecide(t *testing.T) {
 	now, later, never := testTime, testTime.Add(time.Hour), time.Time{}
 	tomorrow := resyncAt("u", testTime.Add(-time.Hour), 24*time.Hour)
@@ -133,6 +141,11 @@ func TestDecide(t *testing.T) {
 		"a failed resend is repeated":                                     {[]change{resendFailedSoftly, retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), false}},
 		"a failed resend without a time for the next attempt":             {[]change{resendFailedSoftly, isLoaded}, decision{send, retry, now, false}},
 		"after a new owner came up":                                       {[]change{func(f *facts) { f.status.AppliedHash, f.status.AttemptedHash = "", "" }, isLoaded}, decision{send, edited, now, true}},
+		"an edit that met a 429":                                          {[]change{failed(429), retryDue, isLoaded}, decision{send, turnedAway, testTime.Add(-time.Second), true}},
+		"an edit that met a 429, in the silence":                          {[]change{failed(429), retryLater, restarted}, decision{rest, turnedAway, later, true}},
+		"a wish that met a 429":                                           {[]change{wish, limitedResend, retryDue, isLoaded}, decision{send, turnedAway, testTime.Add(-time.Second), false}},
+		"a resend that met a 429":                                         {[]change{limitedResend, retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), false}},
+		"a first sync that met a 429":                                     {[]change{failed(429), retryDue, neverSynced, isLoaded}, decision{send, retry, testTime.Add(-time.Second), true}},
 		"suspended":                                                       {[]change{isSuspended}, decision{hold, resync, tomorrow, false}},
 		"suspended with an edit":                                          {[]change{isSuspended, wasEdited}, decision{hold, edited, now, true}},
 		"suspended with a Secret that moved: the value is looked at":      {[]change{isSuspended, wasEdited, hasSources}, decision{load, edited, now, true}},
