@@ -123,13 +123,13 @@ func due(f facts, now time.Time) (cause, time.Time) {
 	case keyRefused(told.LastError) && f.keyVersion() != attempted.KeyVersion:
 		return keyChanged, now
 	case told.NextAttemptTime != nil:
-		return f.retryCause(unsent), told.NextAttemptTime.Time
+		return f.retryCause(unsent), heldUntil(told.NextAttemptTime.Time, now)
 	case unsent, told.ConsecutiveFailures > 0:
 		return retry, now
 	case told.LastSyncTime == nil:
 		return resync, time.Time{} // somebody else has written the status
 	default:
-		return resync, resyncAt(f.contact.UID, told.LastSyncTime.Time, f.resyncInterval())
+		return resync, resyncDue(f.contact.UID, told.LastSyncTime.Time, f.resyncInterval(), now)
 	}
 }
 
@@ -143,6 +143,17 @@ func (f *facts) retryCause(unsent bool) cause {
 		return turnedAway
 	}
 	return retry
+}
+
+// longestHold is more than any backoff or silence. What would be held back for longer
+// was written by a clock that was ahead.
+const longestHold = 27 * time.Hour
+
+func heldUntil(at, now time.Time) time.Time {
+	if at.After(now.Add(longestHold)) {
+		return now
+	}
+	return at
 }
 
 // keyRefused says that an error is about the API key, so that another key is worth
@@ -165,4 +176,14 @@ func resyncAt(uid types.UID, last time.Time, interval time.Duration) time.Time {
 	sum := sha256.Sum256([]byte(uid))
 	fraction := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32) // evenly from [0, 1)
 	return last.Add(time.Duration(float64(interval) * (1 + resyncJitter*(2*fraction-1))))
+}
+
+// resyncDue is resyncAt, but for a last sync that is in the future by more than clocks
+// may differ: whoever wrote that had a clock that was ahead, and nobody knows by how
+// much, so it is due now.
+func resyncDue(uid types.UID, last time.Time, interval time.Duration, now time.Time) time.Time {
+	if interval > 0 && last.After(now.Add(time.Duration(float64(interval)*resyncJitter))) {
+		return now
+	}
+	return resyncAt(uid, last, interval)
 }
