@@ -9,12 +9,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -134,19 +132,6 @@ func (o *Organizations) ForgetKey(name types.NamespacedName) {
 	}
 }
 
-// CompareKeys has all keys compared again, because an organization has changed.
-func (o *Organizations) CompareKeys() {
-	o.keys.mu.Lock()
-	defer o.keys.mu.Unlock()
-	o.keys.changed()
-}
-
-func (k *keys) changed() {
-	for _, held := range k.held {
-		held.compared = false
-	}
-}
-
 // hold returns an organization's key, which it reads unless it is in memory.
 func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (*heldKey, error) {
 	name := client.ObjectKeyFromObject(organization)
@@ -220,70 +205,6 @@ func isNewer(version, than string) bool {
 	}
 	order, err := resourceversion.CompareResourceVersion(version, than)
 	return err != nil || order > 0
-}
-
-// compare says in own that another organization came to the same key before, if one
-// did. That one goes on; two windows for one quota would exceed it.
-func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.OpenCXOrganization, own *heldKey) error {
-	if own.problem != nil && own.problem.Reason != v1alpha1.DuplicateKeyReason {
-		own.compared = true
-		return nil
-	}
-	var duplicate *status.Problem
-	unread := false
-	var all v1alpha1.OpenCXOrganizationList
-	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing organizations: %w", err)
-	}
-	for i := range all.Items {
-		other := &all.Items[i]
-		if other.UID == organization.UID || other.Spec.Suspend || !other.DeletionTimestamp.IsZero() {
-			continue
-		}
-		theirs, err := o.hold(ctx, other)
-		if err != nil {
-			// One organization's Secret stops nobody else; it is compared at the next look.
-			log.FromContext(ctx).Error(err, "Comparing an API key with that of another organization", "organization", client.ObjectKeyFromObject(other))
-			unread = true
-			continue
-		}
-		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
-			// Its name is nobody's business who may not see it.
-			duplicate = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
-				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
-		}
-	}
-	own.problem, own.compared = duplicate, !unread
-	return nil
-}
-
-// cameFirst says whether organization a came to a key before b. What a process did
-// not see itself it reads from status, or else from age.
-func cameFirst(a *v1alpha1.OpenCXOrganization, turnA int, b *v1alpha1.OpenCXOrganization, turnB int) bool {
-	return cmp.Or(
-		cmp.Compare(turnA, turnB),
-		duplicateLast(a, b),
-		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-		cmp.Compare(a.UID, b.UID),
-	) < 0
-}
-
-// duplicateLast puts an organization last whose status says that it came later.
-func duplicateLast(a, b *v1alpha1.OpenCXOrganization) int {
-	switch {
-	case SaysDuplicate(a) == SaysDuplicate(b):
-		return 0
-	case SaysDuplicate(b):
-		return -1
-	}
-	return 1
-}
-
-// SaysDuplicate says whether an organization's status says that another one had its
-// key before.
-func SaysDuplicate(organization *v1alpha1.OpenCXOrganization) bool {
-	ready := meta.FindStatusCondition(organization.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.DuplicateKeyReason
 }
 
 // secretOf returns what the cache knows of an organization's Secret: nothing but its

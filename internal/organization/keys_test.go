@@ -93,6 +93,23 @@ func TestAKeyThatCouldNotBeComparedIsNotTakenForTheOnlyOne(t *testing.T) {
 	}
 }
 
+// A status takes a moment to write, and to be in the cache.
+func TestADuplicateIsKnownBeforeItsStatusSaysSo(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"older": "ocx_a", "younger": "ocx_a"}, order: []string{"older", "younger"}, reads: map[string]int{}}
+	o := New(Options{Cache: cluster, Live: cluster})
+	older, younger, told := cluster.organization("older"), cluster.organization("younger"), cluster.organization("told")
+	told.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Reason: v1alpha1.DuplicateKeyReason}}
+	if concerns := o.CompareKeys(); concerns(older) || concerns(younger) || !concerns(told) {
+		t.Errorf("before any key is known: %t, %t, %t", concerns(older), concerns(younger), concerns(told))
+	}
+	if _, err := o.Key(t.Context(), client.ObjectKeyFromObject(younger)); err != nil {
+		t.Fatal(err)
+	}
+	if concerns := o.CompareKeys(); concerns(older) || !concerns(younger) || !concerns(told) {
+		t.Errorf("once the keys are compared: %t, %t, %t", concerns(older), concerns(younger), concerns(told))
+	}
+}
+
 func TestAKeyIsReadOnceForEachVersionOfItsSecret(t *testing.T) {
 	cluster := &keyed{keys: map[string]string{"acme": "ocx_a"}, order: []string{"acme"}, reads: map[string]int{}, fails: map[string]error{}}
 	o := New(Options{Cache: cluster, Live: cluster})
