@@ -8,27 +8,18 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
-
-// statusTimeout bounds one status write. Two of them and opencx.CallTimeout stay
-// under the 30 s that controller-runtime gives workers to end.
-const statusTimeout = 9 * time.Second
 
 // ContactReconciler reconciles OpenCXContact objects.
 type ContactReconciler struct {
@@ -42,6 +33,7 @@ type ContactReconciler struct {
 	owners        *ownership.Owners
 	flights       *ownership.Flights
 	memory        *memory
+	wakeIn        func(contact types.NamespacedName, after time.Duration)
 }
 
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
@@ -57,10 +49,10 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
 	}
 	d := decide(f, time.Now())
+	var unread error
 	if d.step == load {
-		if f, err = r.load(ctx, f); err != nil {
-			return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
-		}
+		r.memory.notice(&f, d.unsent) // before what may take long
+		f, unread = r.load(ctx, f)
 		d = decide(f, time.Now())
 	}
 	if debug := log.FromContext(ctx).V(1); debug.Enabled() {
@@ -81,11 +73,16 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if contests {
 		r.owners.WakeOwner(f.claim)
 	}
+	if d.step == load {
+		return ctrl.Result{}, r.unread(request.NamespacedName, next, unread)
+	}
 	if next.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
 }
+
+var errLost = errors.New("the connection was closed before the request")
 
 // again has a contact looked at again after err. That it was overtaken is no error:
 // a moment later, the cache knows of it. Nor is that OpenCX closed an idle connection
@@ -98,6 +95,15 @@ func again(err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
 	}
 	return ctrl.Result{}, err
+}
+
+// unread has a contact looked at again whose values or API key could not be read: with
+// the queue's backoff, and in time to say so.
+func (r *ContactReconciler) unread(name types.NamespacedName, next time.Time, err error) error {
+	if !next.IsZero() {
+		r.wakeIn(name, time.Until(next))
+	}
+	return fmt.Errorf("reading what a request needs: %w", err)
 }
 
 // leave gives up a contact's turn, which goes to the next one: for now, when it
@@ -173,14 +179,16 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight 
 		slot.Unused()
 		return result{}, fmt.Errorf("patching contact: %w", err)
 	}
-	if lost, is := errors.AsType[*opencx.NoAnswerError](err); is {
-		if lost.MayArrive() {
-			flight.Until = began.Add(opencx.CallTimeout)
-		}
-		if lost.ConnectionWasIdle() && f.past() != budget.Failed {
-			slot.Lost()
-			return result{}, errLost
-		}
+	noAnswer, is := errors.AsType[*opencx.NoAnswerError](err)
+	if is && noAnswer.MayArrive() {
+		flight.Until = began.Add(opencx.CallTimeout)
+	}
+	wasIdle := is && noAnswer.ConnectionWasIdle()
+	// Twice in a row is no bad luck: perhaps it is this contact that makes OpenCX, or a
+	// proxy before it, close connections.
+	if again := r.memory.lost(f.contact, wasIdle); wasIdle && !again && f.past() != budget.Failed {
+		slot.Lost()
+		return result{}, errLost
 	}
 	came := result{answer: &a, sent: status.Attempt{Hash: f.hash, KeyVersion: f.loaded.key.Version}}
 	came.silentUntil = a.end(slot, a.retryAfter)
@@ -194,95 +202,4 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight 
 		}
 	}
 	return came, nil
-}
-
-// write stores told. A write that fails is made up for at the next look, before
-// anything is decided.
-func (r *ContactReconciler) write(ctx context.Context, f *facts, told v1alpha1.OpenCXContactStatus) error {
-	err := r.store(ctx, f, told)
-	if err != nil && !errors.Is(err, errOvertaken) {
-		r.memory.wrote(f.contact, "", &told)
-	}
-	return err
-}
-
-// store replaces the stored status by told, in one patch, and says so where people
-// look. Afterwards f is as it is stored.
-func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.OpenCXContactStatus) error {
-	stored := f.contact
-	if equality.Semantic.DeepEqual(stored.Status, told) {
-		r.memory.wrote(stored, "", nil)
-		return nil
-	}
-	version, err := r.patch(ctx, stored, told)
-	switch {
-	case err == nil:
-		after := *stored
-		after.ResourceVersion, after.Status = version, told
-		f.contact, f.status, f.state = &after, told, stateOf(&told)
-		r.memory.wrote(stored, version, nil)
-		r.tell(ctx, stored, &after)
-		return nil
-	case apierrors.IsNotFound(err), status.IsOvertaken(err):
-		// It is another contact by now, or another process has attempted it: what
-		// this one knows is worth nothing.
-		r.memory.forget(client.ObjectKeyFromObject(stored))
-		return errOvertaken
-	}
-	return fmt.Errorf("writing status: %w", err)
-}
-
-var (
-	errOvertaken = errors.New("the contact is another one than when it was looked at")
-	errLost      = errors.New("the connection was closed before the request")
-)
-
-// patch stores told, unless contact is another one by now, or another process has
-// attempted it since it was read. It returns the version that this made.
-func (r *ContactReconciler) patch(ctx context.Context, contact *v1alpha1.OpenCXContact, told v1alpha1.OpenCXContactStatus) (version string, err error) {
-	var attempted any // null is also true of nothing
-	if contact.Status.AttemptedHash != "" {
-		attempted = contact.Status.AttemptedHash
-	}
-	patch, err := status.Patch(contact.UID, told,
-		status.Test{Path: "/status/attemptedHash", Value: attempted},
-		status.Test{Path: "/status/lastAttemptTime", Value: contact.Status.LastAttemptTime})
-	if err != nil {
-		return "", err
-	}
-	if err := r.Lease(0); err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
-	defer cancel()
-	// Only the metadata comes back: the rest is known.
-	after := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: contact.Namespace, Name: contact.Name}}
-	after.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("OpenCXContact"))
-	err = r.cache.Status().Patch(ctx, after, patch)
-	return after.ResourceVersion, err
-}
-
-// tell logs a change of state and records an event for it. The log has no text
-// from OpenCX, which may hold personal data.
-func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.OpenCXContact) {
-	was, is := stateOf(&before.Status), stateOf(&after.Status)
-	if was.ready == is.ready && was.reason == is.reason || is.message == beingSent {
-		return
-	}
-	details := []any{"contactID", after.Spec.ContactID, "ready", is.ready, "reason", is.reason}
-	if e := after.Status.LastError; e != nil {
-		details = append(details, "statusCode", e.StatusCode)
-	}
-	log.FromContext(ctx).Info("Contact changed state", details...)
-	eventType := corev1.EventTypeNormal
-	switch {
-	case is.reason == v1alpha1.WaitingReason,
-		is.reason == v1alpha1.SyncedReason && (was.ready == "" || was.reason == v1alpha1.WaitingReason):
-		// All goes as it should. An import of thousands would bring as many
-		// events, and cost the API server as much as their status.
-		return
-	case is.ready == metav1.ConditionFalse:
-		eventType = corev1.EventTypeWarning
-	}
-	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", is.message)
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -46,19 +47,21 @@ const (
 	edited                  // what would be sent is another than what was sent last
 	requested               // the reconcile-at annotation has a new value
 	keyChanged              // OpenCX refused the key, and it is another one now
+	turnedAway              // the last attempt, which was urgent, met a 429
 	retry                   // the last attempt failed
 	resync                  // the resync interval has passed
 )
 
 // String is the name of a cause, for logs.
 func (c cause) String() string {
-	return [...]string{"first", "edited", "requested", "keyChanged", "retry", "resync"}[c]
+	return [...]string{"first", "edited", "requested", "keyChanged", "turnedAway", "retry", "resync"}[c]
 }
 
 // class is how urgent a request is, by its cause.
 func (c cause) class() budget.Class {
 	return map[cause]budget.Class{
-		first: budget.Sync, edited: budget.Edit, requested: budget.Edit, keyChanged: budget.Sync, retry: budget.Sync, resync: budget.Resync,
+		first: budget.Sync, edited: budget.Edit, requested: budget.Edit, keyChanged: budget.Sync,
+		turnedAway: budget.Edit, retry: budget.Sync, resync: budget.Resync,
 	}[c]
 }
 
@@ -120,14 +123,37 @@ func due(f facts, now time.Time) (cause, time.Time) {
 	case keyRefused(told.LastError) && f.keyVersion() != attempted.KeyVersion:
 		return keyChanged, now
 	case told.NextAttemptTime != nil:
-		return retry, told.NextAttemptTime.Time
+		return f.retryCause(unsent), heldUntil(told.NextAttemptTime.Time, now)
 	case unsent, told.ConsecutiveFailures > 0:
 		return retry, now
 	case told.LastSyncTime == nil:
 		return resync, time.Time{} // somebody else has written the status
 	default:
-		return resync, resyncAt(f.contact.UID, told.LastSyncTime.Time, f.resyncInterval())
+		return resync, resyncDue(f.contact.UID, told.LastSyncTime.Time, f.resyncInterval(), now)
 	}
+}
+
+// retryCause keeps an edit, or a PATCH that somebody asked for, from queueing behind
+// an import because OpenCX would take nothing from anybody when its turn came. (A first
+// sync with the annotation, or a resync of a contact that still has it, passes for one;
+// no more of them meet a 429 than were under way.)
+func (f *facts) retryCause(unsent bool) cause {
+	limited := f.status.LastError != nil && f.status.LastError.StatusCode == http.StatusTooManyRequests
+	if limited && (unsent && f.status.LastSyncTime != nil || f.wish() != "") {
+		return turnedAway
+	}
+	return retry
+}
+
+// longestHold is more than any backoff or silence. What would be held back for longer
+// was written by a clock that was ahead.
+const longestHold = 27 * time.Hour
+
+func heldUntil(at, now time.Time) time.Time {
+	if at.After(now.Add(longestHold)) {
+		return now
+	}
+	return at
 }
 
 // keyRefused says that an error is about the API key, so that another key is worth
@@ -150,4 +176,14 @@ func resyncAt(uid types.UID, last time.Time, interval time.Duration) time.Time {
 	sum := sha256.Sum256([]byte(uid))
 	fraction := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32) // evenly from [0, 1)
 	return last.Add(time.Duration(float64(interval) * (1 + resyncJitter*(2*fraction-1))))
+}
+
+// resyncDue is resyncAt, but for a last sync that is in the future by more than clocks
+// may differ: whoever wrote that had a clock that was ahead, and nobody knows by how
+// much, so it is due now.
+func resyncDue(uid types.UID, last time.Time, interval time.Duration, now time.Time) time.Time {
+	if interval > 0 && last.After(now.Add(time.Duration(float64(interval)*resyncJitter))) {
+		return now
+	}
+	return resyncAt(uid, last, interval)
 }

@@ -77,6 +77,16 @@ var (
 	// retryDue and retryLater are after failed: the backoff has passed, or not.
 	retryDue   = func(f *facts) { f.status.NextAttemptTime = status.Time(testTime.Add(-time.Second)) }
 	retryLater = func(f *facts) { f.status.NextAttemptTime = status.Time(testTime.Add(time.Hour)) }
+	// clockWas is what a clock leaves that was so much ahead.
+	clockWas = func(ahead time.Duration) change {
+		return func(f *facts) {
+			for _, at := range []*metav1.Time{f.status.LastSyncTime, f.status.LastAttemptTime, f.status.NextAttemptTime} {
+				if at != nil {
+					at.Time = at.Add(ahead)
+				}
+			}
+		}
+	}
 )
 
 // failed is a PATCH of what is declared that OpenCX answered with code; 0 is no
@@ -102,6 +112,14 @@ func resendFailedSoftly(f *facts) {
 	status.Mark(&f.status.Conditions, 7, metav1.ConditionTrue, v1alpha1.SyncedReason, resendFailed+"it failed")
 }
 
+// limitedResend is a PATCH of what OpenCX has that met a 429.
+func limitedResend(f *facts) {
+	f.status.LastError = &v1alpha1.APIError{StatusCode: 429}
+	f.status.LastHandledReconcileAt = f.wish()
+}
+
+func neverSynced(f *facts) { f.status.LastSyncTime = nil }
+
 func TestDecide(t *testing.T) {
 	now, later, never := testTime, testTime.Add(time.Hour), time.Time{}
 	tomorrow := resyncAt("u", testTime.Add(-time.Hour), 24*time.Hour)
@@ -109,32 +127,42 @@ func TestDecide(t *testing.T) {
 		changes []change
 		want    decision
 	}{
-		"accepted: rests until the resync":                                {[]change{}, decision{rest, resync, tomorrow, false}},
-		"accepted, and never sent again":                                  {[]change{func(f *facts) { f.organization.ResyncInterval = 0 }}, decision{rest, resync, never, false}},
-		"its own interval counts before the organization's":               {[]change{func(f *facts) { f.contact.Spec.ResyncInterval = &metav1.Duration{} }}, decision{rest, resync, never, false}},
-		"a shorter interval than is allowed counts as the shortest":       {[]change{everySecond, syncedNow}, decision{rest, resync, resyncAt("u", testTime, 5*time.Minute), false}},
-		"the resync interval has passed":                                  {[]change{aDayPassed, isLoaded}, decision{send, resync, resyncAt("u", testTime.Add(-27*time.Hour), 24*time.Hour), false}},
-		"new":                                                             {[]change{neverSent, isLoaded}, decision{send, first, now, true}},
-		"edited":                                                          {[]change{wasEdited, isLoaded}, decision{send, edited, now, true}},
-		"edited, and not read yet":                                        {[]change{wasEdited}, decision{load, edited, now, true}},
-		"a wish":                                                          {[]change{wish, isLoaded}, decision{send, requested, now, false}},
-		"a wish that was handled":                                         {[]change{wish, func(f *facts) { f.status.LastHandledReconcileAt = "again" }}, decision{rest, resync, tomorrow, false}},
-		"failed, and the backoff runs":                                    {[]change{failed(500), retryLater}, decision{rest, retry, later, true}},
-		"failed, and the backoff has passed":                              {[]change{failed(500), retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), true}},
-		"failed without a time for the next attempt":                      {[]change{failed(500), isLoaded}, decision{send, retry, now, true}},
-		"refused, restarted and edited":                                   {[]change{failed(422), retryLater, wasEdited, restarted, isLoaded}, decision{send, edited, now, true}},
-		"refused with a wish: attempted at once":                          {[]change{failed(404), retryLater, wish, isLoaded}, decision{send, requested, now, true}},
-		"refused key, and another one":                                    {[]change{failed(401), retryLater, keyRotated, isLoaded}, decision{send, keyChanged, now, true}},
-		"forbidden, and another key":                                      {[]change{failed(403), retryLater, keyRotated, isLoaded}, decision{send, keyChanged, now, true}},
-		"refused key, read live as the one that was tried":                {[]change{failed(401), retryLater, keyRotated, func(f *facts) { f.loaded = &loaded{key: keyOf("1")} }}, decision{rest, retry, later, true}},
-		"rejected, and another key: that changes nothing":                 {[]change{failed(422), retryLater, keyRotated}, decision{rest, retry, later, true}},
-		"accepted, and another key":                                       {[]change{keyRotated}, decision{rest, resync, tomorrow, false}},
-		"a failed resend obeys its backoff, though a resync is due":       {[]change{aDayPassed, resendFailedSoftly, retryLater}, decision{rest, retry, later, false}},
-		"a failed resend is repeated":                                     {[]change{resendFailedSoftly, retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), false}},
-		"a failed resend without a time for the next attempt":             {[]change{resendFailedSoftly, isLoaded}, decision{send, retry, now, false}},
-		"after a new owner came up":                                       {[]change{func(f *facts) { f.status.AppliedHash, f.status.AttemptedHash = "", "" }, isLoaded}, decision{send, edited, now, true}},
-		"suspended":                                                       {[]change{isSuspended}, decision{hold, resync, tomorrow, false}},
-		"suspended with an edit":                                          {[]change{isSuspended, wasEdited}, decision{hold, edited, now, true}},
+		"accepted: rests until the resync":                          {[]change{}, decision{rest, resync, tomorrow, false}},
+		"accepted, and never sent again":                            {[]change{func(f *facts) { f.organization.ResyncInterval = 0 }}, decision{rest, resync, never, false}},
+		"its own interval counts before the organization's":         {[]change{func(f *facts) { f.contact.Spec.ResyncInterval = &metav1.Duration{} }}, decision{rest, resync, never, false}},
+		"a shorter interval than is allowed counts as the shortest": {[]change{everySecond, syncedNow}, decision{rest, resync, resyncAt("u", testTime, 5*time.Minute), false}},
+		"the resync interval has passed":                            {[]change{aDayPassed, isLoaded}, decision{send, resync, resyncAt("u", testTime.Add(-27*time.Hour), 24*time.Hour), false}},
+		"new":                                                       {[]change{neverSent, isLoaded}, decision{send, first, now, true}},
+		"edited":                                                    {[]change{wasEdited, isLoaded}, decision{send, edited, now, true}},
+		"edited, and not read yet":                                  {[]change{wasEdited}, decision{load, edited, now, true}},
+		"a wish":                                                    {[]change{wish, isLoaded}, decision{send, requested, now, false}},
+		"a wish that was handled":                                   {[]change{wish, func(f *facts) { f.status.LastHandledReconcileAt = "again" }}, decision{rest, resync, tomorrow, false}},
+		"failed, and the backoff runs":                              {[]change{failed(500), retryLater}, decision{rest, retry, later, true}},
+		"failed, and the backoff has passed":                        {[]change{failed(500), retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), true}},
+		"failed without a time for the next attempt":                {[]change{failed(500), isLoaded}, decision{send, retry, now, true}},
+		"refused, restarted and edited":                             {[]change{failed(422), retryLater, wasEdited, restarted, isLoaded}, decision{send, edited, now, true}},
+		"refused with a wish: attempted at once":                    {[]change{failed(404), retryLater, wish, isLoaded}, decision{send, requested, now, true}},
+		"refused key, and another one":                              {[]change{failed(401), retryLater, keyRotated, isLoaded}, decision{send, keyChanged, now, true}},
+		"forbidden, and another key":                                {[]change{failed(403), retryLater, keyRotated, isLoaded}, decision{send, keyChanged, now, true}},
+		"refused key, read live as the one that was tried":          {[]change{failed(401), retryLater, keyRotated, func(f *facts) { f.loaded = &loaded{key: keyOf("1")} }}, decision{rest, retry, later, true}},
+		"rejected, and another key: that changes nothing":           {[]change{failed(422), retryLater, keyRotated}, decision{rest, retry, later, true}},
+		"accepted, and another key":                                 {[]change{keyRotated}, decision{rest, resync, tomorrow, false}},
+		"a failed resend obeys its backoff, though a resync is due": {[]change{aDayPassed, resendFailedSoftly, retryLater}, decision{rest, retry, later, false}},
+		"a failed resend is repeated":                               {[]change{resendFailedSoftly, retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), false}},
+		"a failed resend without a time for the next attempt":       {[]change{resendFailedSoftly, isLoaded}, decision{send, retry, now, false}},
+		"after a new owner came up":                                 {[]change{func(f *facts) { f.status.AppliedHash, f.status.AttemptedHash = "", "" }, isLoaded}, decision{send, edited, now, true}},
+		"an edit that met a 429":                                    {[]change{failed(429), retryDue, isLoaded}, decision{send, turnedAway, testTime.Add(-time.Second), true}},
+		"an edit that met a 429, in the silence":                    {[]change{failed(429), retryLater, restarted}, decision{rest, turnedAway, later, true}},
+		"a wish that met a 429":                                     {[]change{wish, limitedResend, retryDue, isLoaded}, decision{send, turnedAway, testTime.Add(-time.Second), false}},
+		"a resend that met a 429":                                   {[]change{limitedResend, retryDue, isLoaded}, decision{send, retry, testTime.Add(-time.Second), false}},
+		"a first sync that met a 429":                               {[]change{failed(429), retryDue, neverSynced, isLoaded}, decision{send, retry, testTime.Add(-time.Second), true}},
+		"failed while the clock was a year ahead":                   {[]change{failed(500), retryLater, clockWas(365 * 24 * time.Hour), isLoaded}, decision{send, retry, now, true}},
+		"refused, and the backoff is the longest":                   {[]change{failed(422), func(f *facts) { f.status.NextAttemptTime = status.Time(testTime.Add(26 * time.Hour)) }}, decision{rest, retry, testTime.Add(26 * time.Hour), true}},
+		"accepted while the clock was a year ahead":                 {[]change{clockWas(365 * 24 * time.Hour), isLoaded}, decision{send, resync, now, false}},
+		"the same, and never sent again":                            {[]change{clockWas(365 * 24 * time.Hour), func(f *facts) { f.contact.Spec.ResyncInterval = &metav1.Duration{} }}, decision{rest, resync, never, false}},
+		"accepted while the clock was five seconds ahead":           {[]change{syncedNow, clockWas(5 * time.Second)}, decision{rest, resync, resyncAt("u", testTime.Add(5*time.Second), 24*time.Hour), false}},
+		"suspended":              {[]change{isSuspended}, decision{hold, resync, tomorrow, false}},
+		"suspended with an edit": {[]change{isSuspended, wasEdited}, decision{hold, edited, now, true}},
 		"suspended with a Secret that moved: the value is looked at":      {[]change{isSuspended, wasEdited, hasSources}, decision{load, edited, now, true}},
 		"its organization is suspended":                                   {[]change{orgIsSuspended, wasEdited}, decision{hold, edited, now, true}},
 		"accepted, and the organization is gone":                          {[]change{orgIsMissing}, decision{block, resync, tomorrow, false}},

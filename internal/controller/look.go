@@ -147,36 +147,42 @@ func (r *ContactReconciler) hash(f *facts, versions desired.Versions) string {
 // logs of another process.
 var digestSeed = rand.Text()
 
+// loadTimeout bounds load, so that what cannot be read is told in time.
+const loadTimeout = 5 * time.Second
+
 // load reads the values of a contact, and its organization's key when that is
-// another than the one in memory.
+// another than the one in memory. After an error nothing is loaded.
 func (r *ContactReconciler) load(ctx context.Context, f facts) (facts, error) {
-	f.loaded = &loaded{}
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	payload, versions, err := desired.Read(ctx, r.live, f.contact.Namespace, &f.contact.Spec)
 	if problem, is := errors.AsType[*desired.ValueError](err); is {
-		f.loaded.problem = valueProblem(problem)
+		f.loaded = &loaded{problem: valueProblem(problem)}
 		return f, nil
 	} else if err != nil {
 		return f, err
 	}
-	f.loaded.payload = payload
+	l := &loaded{payload: payload}
 	if f.sourced {
 		f.hash = r.hash(&f, versions)
 		// The hash without versions tells what else is sent, and where: with the values it
 		// tells all.
-		if f.loaded.digest, err = payload.Fingerprint(digestSeed + r.hash(&f, nil)); err != nil {
+		if l.digest, err = payload.Fingerprint(digestSeed + r.hash(&f, nil)); err != nil {
 			return f, fmt.Errorf("encoding contact: %w", err)
 		}
-		if f.settle() {
+		if f.settle(l.digest) {
 			r.memory.sent(f.contact, f.last)
 		}
 	}
-	key, err := r.organizations.Key(ctx, f.organization.Name)
-	if err != nil {
+	if l.key, err = r.organizations.Key(ctx, f.organization.Name); err != nil {
 		return f, err
 	}
-	f.loaded.key, f.loaded.problem = key, key.Problem
-	f.loaded.contested, err = r.owners.IsContested(ctx, f.claim, client.ObjectKeyFromObject(f.contact))
-	return f, err
+	l.problem = l.key.Problem
+	if l.contested, err = r.owners.IsContested(ctx, f.claim, client.ObjectKeyFromObject(f.contact)); err != nil {
+		return f, err
+	}
+	f.loaded = l
+	return f, nil
 }
 
 func valueProblem(e *desired.ValueError) *status.Problem {
@@ -188,9 +194,9 @@ func valueProblem(e *desired.ValueError) *status.Problem {
 
 // settle makes good that only the versions of sources have moved, as when somebody
 // labels a Secret: equal values are what was sent, under another hash. It says
-// whether that was so.
-func (f *facts) settle() bool {
-	if f.last.hash == "" || f.last.hash == f.hash || f.last.digest != f.loaded.digest {
+// whether that was so. digest is of the values.
+func (f *facts) settle(digest opencx.Fingerprint) bool {
+	if f.last.hash == "" || f.last.hash == f.hash || f.last.digest != digest {
 		return false
 	}
 	if f.status.AppliedHash == f.last.hash {

@@ -31,6 +31,8 @@ type remembered struct {
 	doubtful bool
 
 	sent sent
+	// lost says that the connection of the last attempt was closed before it.
+	lost bool
 
 	unsentSince time.Time // zero while OpenCX has what is declared
 	change      string    // that was noticed and is not accepted yet
@@ -90,6 +92,13 @@ func (m *memory) doubt(contact *v1alpha1.OpenCXContact) {
 
 func (m *memory) sent(contact *v1alpha1.OpenCXContact, s sent) {
 	m.update(contact, func(r *remembered) { r.sent = s })
+}
+
+// lost notes whether the connection of an attempt was closed before it, and says
+// whether that of the attempt before was.
+func (m *memory) lost(contact *v1alpha1.OpenCXContact, lost bool) (before bool) {
+	m.update(contact, func(r *remembered) { before, r.lost = r.lost, lost })
+	return before
 }
 
 // notice remembers since when a contact has a change that OpenCX has not accepted:

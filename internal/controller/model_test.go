@@ -148,7 +148,7 @@ func (s modelState) load(f facts) (facts, modelState) {
 		f.loaded = &loaded{problem: &status.Problem{Reason: v1alpha1.ValueNotFoundReason, Message: "missing"}}
 		return f, s
 	}
-	if f.settle() {
+	if f.settle(f.loaded.digest) {
 		s.last = f.last.hash
 	}
 	return f, s

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 
@@ -10,13 +9,6 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/status"
-)
-
-const (
-	// longWait is the wait from which status mentions it.
-	longWait = 10 * time.Second
-	// tellWait is when it is told at the latest: a status takes a moment to write.
-	tellWait = longWait - time.Second
 )
 
 // awaitCheck is how often an owner looks whether the other contact has yielded. It is
@@ -31,14 +23,6 @@ const (
 	// What OpenCX has is not known until it answers.
 	beingSent = "The change is being sent"
 )
-
-// waitsFor says what a contact waits for, where it is not its turn alone.
-var waitsFor = map[budget.Obstacle]string{
-	budget.RateLimited: "OpenCX has asked for a pause, for the whole organization; the change waits until it is over",
-	budget.Unavailable: "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again",
-	budget.Unproven:    "OpenCX has not accepted the API key of the organization yet, and all such organizations share a tenth of the limit; the change waits for its turn",
-	budget.Unsaved:     "What is sent must be noted in ConfigMap opencx-operator-budget first, which fails: see the log of the operator; the change waits until it succeeds",
-}
 
 // result is what act did.
 type result struct {
@@ -66,6 +50,8 @@ func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXC
 		next = b.yields()
 	case d.step == hold:
 		b.held(d.unsent)
+	case d.step == load:
+		next = b.unread(d.unsent, r.unsentSince)
 	case d.step == rest:
 		next = d.at
 		b.rests(d.unsent)
@@ -197,36 +183,6 @@ func (b *book) held(unsent bool) {
 	default:
 		b.synced(acceptedMessage)
 	}
-}
-
-// waits notes that the contact waits for its turn. It will be woken for that. It
-// says what it waits for once, and before it has waited long.
-func (b *book) waits(unsent bool, r result) (next time.Time) {
-	tellAt := r.unsentSince.Add(tellWait)
-	long := r.wait.At.Sub(b.now) > longWait || unsent && !b.now.Before(tellAt)
-	failed := b.state.tellsFailure() && status.ParseAttempt(b.told.AttemptedHash).Hash == b.hash
-	switch {
-	case r.wait.Obstacle == budget.Unauthorized && unsent:
-		if b.state.reason != v1alpha1.UnauthorizedReason || !failed {
-			b.told.ObservedGeneration = b.contact.Generation
-			b.stalled(v1alpha1.UnauthorizedReason, "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription")
-		}
-	case !unsent:
-		if long || !b.state.isReady() {
-			b.synced(resendWaits)
-		}
-	case b.state.reason == v1alpha1.WaitingReason && b.state.message != beingSent,
-		failed && b.state.reason != v1alpha1.UnauthorizedReason:
-		// It says so already; and a failure that is about to be retried says more.
-	case long && r.waitsForAnother:
-		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason, "The change waits until nothing else of this contactID is under way or claims to be accepted")
-	case long:
-		b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason,
-			cmp.Or(waitsFor[r.wait.Obstacle], "The change waits for its turn in the request budget")+", at about "+r.wait.At.UTC().Truncate(time.Second).Format(time.RFC3339))
-	default:
-		return tellAt
-	}
-	return time.Time{}
 }
 
 // yields notes that another contact owns the contactID. What OpenCX has is that

@@ -123,24 +123,66 @@ func TestReportOfAWait(t *testing.T) {
 		next    time.Duration // 0 is never
 	}{
 		"an edit that waits shortly":                  {[]change{wasEdited}, true, soon, time.Second, "Ready=True Synced", acceptedMessage, 8 * time.Second},
-		"an edit whose turn is far away":              {[]change{wasEdited}, true, late, 0, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:05:05Z", 0},
-		"an edit that has waited for nine seconds":    {[]change{wasEdited}, true, soon, 9 * time.Second, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:04:06Z", 0},
-		"an edit while OpenCX refuses the key":        {[]change{wasEdited}, true, refused, 0, "Ready=False Stalled=True Unauthorized", "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription", 0},
-		"an edit while OpenCX fails":                  {[]change{wasEdited}, true, failing, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again, at about 2026-01-02T03:05:05Z", 0},
-		"an edit with a key that was never accepted":  {[]change{wasEdited}, true, unproven, 0, "Ready=Unknown Reconciling=True Waiting", waitsFor[budget.Unproven] + ", at about 2026-01-02T03:05:05Z", 0},
-		"an edit while nothing can be saved":          {[]change{wasEdited}, true, unsaved, 0, "Ready=Unknown Reconciling=True Waiting", waitsFor[budget.Unsaved] + ", at about 2026-01-02T03:05:05Z", 0},
+		"an edit whose turn is far away":              {[]change{wasEdited}, true, late, 0, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
+		"an edit that has waited for nine seconds":    {[]change{wasEdited}, true, soon, 9 * time.Second, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:04:06Z", 61 * time.Second},
+		"an edit while OpenCX refuses the key":        {[]change{wasEdited}, true, refused, 0, "Ready=False Stalled=True Unauthorized", "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription", 2 * time.Minute},
+		"an edit while OpenCX fails":                  {[]change{wasEdited}, true, failing, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again, at about 2026-01-02T03:05:05Z", 2 * time.Minute},
+		"an edit with a key that was never accepted":  {[]change{wasEdited}, true, unproven, 0, "Ready=Unknown Reconciling=True Waiting", waitsFor[budget.Unproven] + ", at about 2026-01-02T03:05:05Z", 2 * time.Minute},
+		"an edit while nothing can be saved":          {[]change{wasEdited}, true, unsaved, 0, "Ready=Unknown Reconciling=True Waiting", waitsFor[budget.Unsaved] + ", at about 2026-01-02T03:05:05Z", 2 * time.Minute},
 		"a resend that waits shortly":                 {nil, false, soon, 0, "Ready=True Synced", acceptedMessage, 0},
 		"a resend whose turn is far away":             {nil, false, late, 0, "Ready=True Synced", resendWaits, 0},
 		"a resend while OpenCX refuses the key":       {nil, false, refused, 0, "Ready=True Synced", resendWaits, 0},
 		"a retry tells the failure":                   {[]change{failed(500), retryDue}, true, late, time.Minute, `Ready=False Reconciling=True ServerError applied="" failures=1 next=0s error=500`, "it failed", 0},
-		"an edit after a failure tells that it waits": {[]change{failed(500), wasEdited}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 error=500`, waiting + "2026-01-02T03:05:05Z", 0},
-		"a key that is refused no more":               {[]change{failed(401), retryDue}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 next=0s error=401`, waiting + "2026-01-02T03:05:05Z", 0},
+		"an edit after a failure tells that it waits": {[]change{failed(500), wasEdited}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 error=500`, waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
+		"a key that is refused no more":               {[]change{failed(401), retryDue}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 next=0s error=401`, waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := known(tt.changes...)
 			told, next := report(f, decision{step: send, unsent: tt.unsent}, result{wait: tt.wait, unsentSince: testTime.Add(-tt.since)}, testTime)
 			if got := tells(told); got != tt.want || message(told) != tt.message {
 				t.Errorf("status tells\n%s: %s\nwant\n%s: %s", got, message(told), tt.want, tt.message)
+			}
+			if want := testTime.Add(tt.next); tt.next == 0 && !next.IsZero() || tt.next > 0 && !next.Equal(want) {
+				t.Errorf("looks again at %s, want after %s", next, tt.next)
+			}
+		})
+	}
+}
+
+func TestAWaitThatIsToldIsCorrected(t *testing.T) {
+	saysSo := func(message string) change {
+		return func(f *facts) {
+			status.Mark(&f.status.Conditions, 7, metav1.ConditionUnknown, v1alpha1.WaitingReason, message, v1alpha1.ReconcilingCondition)
+		}
+	}
+	const (
+		turn, ended, long = "The change waits for its turn in the request budget", ", at about 2026-01-02T03:03:05Z", ", at about 2026-01-02T05:04:05Z"
+		other             = "The change waits until nothing else of this contactID is under way or claims to be accepted"
+	)
+	inTwoHours, soon := testTime.Add(2*time.Hour), testTime.Add(time.Second)
+	for name, tt := range map[string]struct {
+		told  string
+		wait  result
+		since time.Duration
+		want  string
+		next  time.Duration // 0 is never
+	}{
+		"it holds":                               {turn + long, result{wait: budget.Wait{At: inTwoHours}}, time.Hour, turn + long, 2*time.Hour + 6*time.Minute},
+		"the time has passed a moment ago":       {turn + ", at about 2026-01-02T03:03:06Z", result{wait: budget.Wait{At: inTwoHours}}, time.Minute, turn + ", at about 2026-01-02T03:03:06Z", time.Minute},
+		"the time has passed a minute ago":       {turn + ended, result{wait: budget.Wait{At: inTwoHours}}, time.Minute, turn + long, 2*time.Hour + time.Minute},
+		"it is another obstacle now":             {turn + long, result{wait: budget.Wait{At: inTwoHours, Obstacle: budget.Unavailable}}, time.Hour, waitsFor[budget.Unavailable] + long, 2*time.Hour + 6*time.Minute},
+		"what could not be read has been":        {unreadMessage, result{wait: budget.Wait{At: inTwoHours}}, 4 * time.Second, turn + long, 2*time.Hour + time.Minute},
+		"the same, and its turn comes soon":      {unreadMessage, result{wait: budget.Wait{At: soon}}, 4 * time.Second, unreadMessage, 5 * time.Second},
+		"another request of it is under way":     {turn + long, result{waitsForAnother: true}, time.Hour, turn + long, 2*time.Hour + 6*time.Minute},
+		"it waits for another for a minute":      {turn + ended, result{waitsForAnother: true}, time.Hour, other, 0},
+		"it waits for another contact, as told":  {other, result{waitsForAnother: true}, time.Hour, other, 6 * time.Minute},
+		"it waits for its turn, and not another": {other, result{wait: budget.Wait{At: inTwoHours}}, time.Hour, turn + long, 2*time.Hour + 6*time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.wait.unsentSince = testTime.Add(-tt.since)
+			told, next := report(known(wasEdited, saysSo(tt.told)), decision{step: send, unsent: true}, tt.wait, testTime)
+			if got := message(told); got != tt.want {
+				t.Errorf("status tells\n%s\nwant\n%s", got, tt.want)
 			}
 			if want := testTime.Add(tt.next); tt.next == 0 && !next.IsZero() || tt.next > 0 && !next.Equal(want) {
 				t.Errorf("looks again at %s, want after %s", next, tt.next)
@@ -230,6 +272,34 @@ func TestNoUnsentChangeIsReadyForLong(t *testing.T) {
 				t.Errorf("Ready is True over an unsent change: %s", tells(told))
 			}
 		}
+	}
+}
+
+func TestReportOfWhatCannotBeRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		changes []change
+		since   time.Duration // unsent since so long
+		want    string
+		next    time.Duration // 0 is never
+	}{
+		"an edit, a moment ago":         {[]change{wasEdited}, time.Second, "Ready=True Synced", 3 * time.Second},
+		"an edit, while reads may hang": {[]change{wasEdited}, 4 * time.Second, "Ready=Unknown Reconciling=True Waiting", 0},
+		"a new contact":                 {[]change{neverSent}, time.Minute, `Ready=Unknown Reconciling=True Waiting observed=-1 applied="" attempted="" organization=""`, 0},
+		"a retry tells the failure":     {[]change{failed(500), retryDue}, time.Minute, `Ready=False Reconciling=True ServerError applied="" failures=1 next=0s error=500`, 0},
+		"a resend":                      {[]change{wish}, time.Minute, "Ready=True Synced", 0},
+		"suspended with an edit":        {[]change{wasEdited, isSuspended, hasSources}, time.Minute, "Ready=Unknown Reconciling=True Waiting", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := known(tt.changes...)
+			d := decide(f, testTime)
+			told, next := report(f, d, result{unsentSince: testTime.Add(-tt.since)}, testTime)
+			if got := tells(told); d.step != load || got != tt.want {
+				t.Errorf("%s: status tells\n%s\nwant\n%s", d.step, got, tt.want)
+			}
+			if want := testTime.Add(tt.next); tt.next == 0 && !next.IsZero() || tt.next > 0 && !next.Equal(want) {
+				t.Errorf("looks again at %s, want after %s", next, tt.next)
+			}
+		})
 	}
 }
 

@@ -90,6 +90,9 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(), recorder: mgr.GetEventRecorder("opencx-operator"),
 		budget: shared, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
 		flights: ownership.NewFlights(wake), memory: newMemory(),
+		wakeIn: func(name types.NamespacedName, after time.Duration) {
+			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)
+		},
 	}
 	w := watches{r: r, wake: wake}
 	if err := w.index(mgr); err != nil {

@@ -188,15 +188,14 @@ func (w watches) selectingOrganizations(ctx context.Context, _ client.Object) []
 // organizationAndDuplicates returns the organization itself, and those whose key
 // another one holds: perhaps this one did.
 func (w watches) organizationAndDuplicates(ctx context.Context, object client.Object) []reconcile.Request {
-	w.r.organizations.CompareKeys()
-	return requests(append(w.allOrganizations(ctx, organization.SaysDuplicate), client.ObjectKeyFromObject(object)))
+	duplicates := w.r.organizations.CompareKeys()
+	return requests(append(w.allOrganizations(ctx, duplicates), client.ObjectKeyFromObject(object)))
 }
 
 func (w watches) organizationsOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
 	names := w.allOrganizations(ctx, holdsKeyOf(object))
 	if len(names) > 0 {
-		w.r.organizations.CompareKeys()
-		names = append(names, w.allOrganizations(ctx, organization.SaysDuplicate)...)
+		names = append(names, w.allOrganizations(ctx, w.r.organizations.CompareKeys())...)
 	}
 	return requests(names)
 }

@@ -9,12 +9,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -26,8 +24,9 @@ import (
 // none is named.
 const DefaultAPIKeyField = "apiKey"
 
-// readTimeout bounds the reading of one Secret, which others wait for.
-const readTimeout = 5 * time.Second
+// readTimeout bounds the reading of one Secret, which others wait for. A read that
+// hangs for slowRead is not repeated at once.
+const readTimeout, slowRead = 5 * time.Second, time.Second
 
 // keys are the API keys in memory: one of each organization, good for the version of
 // its Secret that the cache shows.
@@ -35,6 +34,9 @@ type keys struct {
 	mu   sync.Mutex
 	held map[types.NamespacedName]*heldKey
 	turn int // counts contents, in the order in which organizations came to them
+	// A read has hung, and failed with unread: until unreadUntil nothing is read.
+	unreadUntil time.Time
+	unread      error
 }
 
 // heldKey is an organization's API key, as it is in one version of its Secret.
@@ -130,19 +132,6 @@ func (o *Organizations) ForgetKey(name types.NamespacedName) {
 	}
 }
 
-// CompareKeys has all keys compared again, because an organization has changed.
-func (o *Organizations) CompareKeys() {
-	o.keys.mu.Lock()
-	defer o.keys.mu.Unlock()
-	o.keys.changed()
-}
-
-func (k *keys) changed() {
-	for _, held := range k.held {
-		held.compared = false
-	}
-}
-
 // hold returns an organization's key, which it reads unless it is in memory.
 func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (*heldKey, error) {
 	name := client.ObjectKeyFromObject(organization)
@@ -173,8 +162,13 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	return own, nil
 }
 
-// readKey reads a key from the API server.
+// readKey reads a key from the API server. The failure of a slow read is believed for as
+// long as it took, so that those who need a key do not hang one after the other.
 func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, from source) (*heldKey, error) {
+	began := time.Now()
+	if began.Before(o.keys.unreadUntil) {
+		return nil, o.keys.unread
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	own := &heldKey{from: from}
@@ -185,7 +179,11 @@ func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, 
 		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q does not exist: create it with the API key under %q", name.Name, from.field)}
 		return own, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
+		err = fmt.Errorf("reading Secret %s: %w", name, err)
+		if took := time.Since(began); took >= slowRead {
+			o.keys.unread, o.keys.unreadUntil = err, time.Now().Add(took)
+		}
+		return nil, err
 	}
 	own.from.uid, own.version = secret.UID, secret.ResourceVersion
 	value, found := secret.Data[from.field]
@@ -207,70 +205,6 @@ func isNewer(version, than string) bool {
 	}
 	order, err := resourceversion.CompareResourceVersion(version, than)
 	return err != nil || order > 0
-}
-
-// compare says in own that another organization came to the same key before, if one
-// did. That one goes on; two windows for one quota would exceed it.
-func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.OpenCXOrganization, own *heldKey) error {
-	if own.problem != nil && own.problem.Reason != v1alpha1.DuplicateKeyReason {
-		own.compared = true
-		return nil
-	}
-	var duplicate *status.Problem
-	unread := false
-	var all v1alpha1.OpenCXOrganizationList
-	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing organizations: %w", err)
-	}
-	for i := range all.Items {
-		other := &all.Items[i]
-		if other.UID == organization.UID || other.Spec.Suspend || !other.DeletionTimestamp.IsZero() {
-			continue
-		}
-		theirs, err := o.hold(ctx, other)
-		if err != nil {
-			// One organization's Secret stops nobody else; it is compared at the next look.
-			log.FromContext(ctx).Error(err, "Comparing an API key with that of another organization", "organization", client.ObjectKeyFromObject(other))
-			unread = true
-			continue
-		}
-		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
-			// Its name is nobody's business who may not see it.
-			duplicate = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
-				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
-		}
-	}
-	own.problem, own.compared = duplicate, !unread
-	return nil
-}
-
-// cameFirst says whether organization a came to a key before b. What a process did
-// not see itself it reads from status, or else from age.
-func cameFirst(a *v1alpha1.OpenCXOrganization, turnA int, b *v1alpha1.OpenCXOrganization, turnB int) bool {
-	return cmp.Or(
-		cmp.Compare(turnA, turnB),
-		duplicateLast(a, b),
-		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-		cmp.Compare(a.UID, b.UID),
-	) < 0
-}
-
-// duplicateLast puts an organization last whose status says that it came later.
-func duplicateLast(a, b *v1alpha1.OpenCXOrganization) int {
-	switch {
-	case SaysDuplicate(a) == SaysDuplicate(b):
-		return 0
-	case SaysDuplicate(b):
-		return -1
-	}
-	return 1
-}
-
-// SaysDuplicate says whether an organization's status says that another one had its
-// key before.
-func SaysDuplicate(organization *v1alpha1.OpenCXOrganization) bool {
-	ready := meta.FindStatusCondition(organization.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.DuplicateKeyReason
 }
 
 // secretOf returns what the cache knows of an organization's Secret: nothing but its

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +25,7 @@ type keyed struct {
 	order []string          // the older first
 	reads map[string]int    // live, of Secrets
 	fails map[string]error
+	slow  time.Duration // until a read fails
 }
 
 // Get implements client.Reader.
@@ -40,6 +43,7 @@ func (k *keyed) Get(_ context.Context, name client.ObjectKey, into client.Object
 	case *corev1.Secret:
 		k.reads[name.Name]++
 		if err := k.fails[name.Name]; err != nil {
+			time.Sleep(k.slow)
 			return err
 		}
 		into.UID, into.ResourceVersion = types.UID(name.Name), "7"
@@ -89,6 +93,23 @@ func TestAKeyThatCouldNotBeComparedIsNotTakenForTheOnlyOne(t *testing.T) {
 	}
 }
 
+// A status takes a moment to write, and to be in the cache.
+func TestADuplicateIsKnownBeforeItsStatusSaysSo(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"older": "ocx_a", "younger": "ocx_a"}, order: []string{"older", "younger"}, reads: map[string]int{}}
+	o := New(Options{Cache: cluster, Live: cluster})
+	older, younger, told := cluster.organization("older"), cluster.organization("younger"), cluster.organization("told")
+	told.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ReadyCondition, Reason: v1alpha1.DuplicateKeyReason}}
+	if concerns := o.CompareKeys(); concerns(older) || concerns(younger) || !concerns(told) {
+		t.Errorf("before any key is known: %t, %t, %t", concerns(older), concerns(younger), concerns(told))
+	}
+	if _, err := o.Key(t.Context(), client.ObjectKeyFromObject(younger)); err != nil {
+		t.Fatal(err)
+	}
+	if concerns := o.CompareKeys(); concerns(older) || !concerns(younger) || !concerns(told) {
+		t.Errorf("once the keys are compared: %t, %t, %t", concerns(older), concerns(younger), concerns(told))
+	}
+}
+
 func TestAKeyIsReadOnceForEachVersionOfItsSecret(t *testing.T) {
 	cluster := &keyed{keys: map[string]string{"acme": "ocx_a"}, order: []string{"acme"}, reads: map[string]int{}, fails: map[string]error{}}
 	o := New(Options{Cache: cluster, Live: cluster})
@@ -100,6 +121,22 @@ func TestAKeyIsReadOnceForEachVersionOfItsSecret(t *testing.T) {
 	if cluster.reads["acme"] != 1 {
 		t.Errorf("%d reads, want one", cluster.reads["acme"])
 	}
+}
+
+func TestReadsThatHangAreNotWaitedForOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &keyed{keys: map[string]string{"acme": "ocx_a"}, order: []string{"acme"}, reads: map[string]int{}, fails: map[string]error{"acme": errors.New("timeout")}, slow: 5 * time.Second}
+		o := New(Options{Cache: cluster, Live: cluster})
+		for _, step := range []struct {
+			after time.Duration
+			reads int
+		}{{0, 1}, {4 * time.Second, 1}, {2 * time.Second, 2}} {
+			time.Sleep(step.after)
+			if _, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "acme"}); err == nil || cluster.reads["acme"] != step.reads {
+				t.Errorf("%s later: %d reads, want %d; error %v", step.after, cluster.reads["acme"], step.reads, err)
+			}
+		}
+	})
 }
 
 func TestAKeyIsProvenByOneRequest(t *testing.T) {

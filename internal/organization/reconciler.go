@@ -65,12 +65,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.forget(name)
 		return ctrl.Result{}, nil
 	}
-	f, err := r.look(ctx, found)
+	f, unread, err := r.look(ctx, found)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	now := time.Now()
-	if r.states(name, f.key.problem) {
+	if unread == nil && r.states(name, f.key.problem) {
 		r.wakeContacts(ctx, name)
 	}
 	told := report(f, now)
@@ -80,6 +80,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	if err := r.write(ctx, found, told); err != nil {
 		return ctrl.Result{}, err
+	}
+	if unread != nil {
+		return ctrl.Result{}, unread
 	}
 	if told.DrainsAt != nil || meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReconcilingCondition) {
 		return ctrl.Result{RequeueAfter: countInterval}, nil
@@ -92,20 +95,19 @@ func sameState(a, b v1alpha1.OpenCXOrganizationStatus) bool {
 	return a.ObservedGeneration == b.ObservedGeneration && equality.Semantic.DeepEqual(a.Conditions, b.Conditions)
 }
 
-func (r *Reconciler) look(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (facts, error) {
+// look gathers what is known of an organization. unread is why its key is not.
+func (r *Reconciler) look(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (f facts, unread, err error) {
 	name := client.ObjectKeyFromObject(organization)
-	f := facts{
+	f = facts{
 		organization: organization, account: r.budget.Look(name.String()),
 		most: r.organizations.Limit, shares: r.organizations.Share < 1,
 	}
 	f.limit, f.raises = r.organizations.limitOf(organization)
 	allowed := organization.Spec.AllowedNamespaces
 	f.blind = !r.organizations.ReadsNamespaces && allowed != nil && allowed.From == v1alpha1.NamespacesFromSelector
-	var err error
-	if f.key, err = r.organizations.key(ctx, name); err != nil {
-		return f, err
-	}
-	return f, r.count(ctx, &f)
+	f.key, unread = r.organizations.key(ctx, name)
+	f.unread = unread != nil
+	return f, unread, r.count(ctx, &f)
 }
 
 // count counts the contacts that name the organization and are allowed to.
@@ -164,8 +166,8 @@ func (r *Reconciler) write(ctx context.Context, stored *v1alpha1.OpenCXOrganizat
 		return err
 	}
 	after := stored.DeepCopy()
-	if err := r.client.Status().Patch(ctx, after, patch); status.IsOvertaken(err) || apierrors.IsNotFound(err) {
-		return nil // it is gone, or another one has its name
+	if err := r.client.Status().Patch(ctx, after, patch); apierrors.IsNotFound(err) {
+		return nil // it is gone
 	} else if err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}

@@ -74,6 +74,8 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: lower it"},
 		"it selects labels that cannot be read": {known(func(f *facts) { f.blind = true }), "Ready=True:Usable ",
 			unasked + "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"},
+		"its key cannot be read": {known(func(f *facts) { f.unread = true }), "Ready=Unknown:Waiting Reconciling=True:Waiting ",
+			"The API key cannot be read from the API server at present, which is tried again; no request is made until it can"},
 		"its key is missing":                        {known(missing), "Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound ", "create it"},
 		"its key is missing for almost two minutes": {known(missing, told("APIKeyNotFound", "Reconciling", 119*time.Second)), "Ready=False:APIKeyNotFound Reconciling=True:APIKeyNotFound ", "create it"},
 		"its key is missing for two minutes":        {known(missing, told("APIKeyNotFound", "Reconciling", 2*time.Minute)), "Ready=False:APIKeyNotFound Stalled=True:APIKeyNotFound ", "create it"},

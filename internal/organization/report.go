@@ -16,6 +16,7 @@ import (
 type facts struct {
 	organization *v1alpha1.OpenCXOrganization
 	key          heldKey
+	unread       bool // the key could not be read, or compared
 	account      budget.State
 	limit        budget.Limit // this instance's part of it
 	most         budget.Limit // that any organization may use
@@ -53,6 +54,9 @@ func (f *facts) state(now time.Time) (ready metav1.ConditionStatus, reason, mess
 	switch p := f.key.problem; {
 	case f.organization.Spec.Suspend:
 		return metav1.ConditionUnknown, v1alpha1.SuspendedReason, "No request is made while spec.suspend is true", nil
+	case f.unread:
+		return metav1.ConditionUnknown, v1alpha1.WaitingReason,
+			"The API key cannot be read from the API server at present, which is tried again; no request is made until it can", reconciling
 	case p != nil && p.Missing && now.Before(f.missingSince(now, p.Reason).Add(status.Grace)):
 		return metav1.ConditionFalse, p.Reason, p.Message, reconciling
 	case p != nil:

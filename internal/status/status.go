@@ -102,9 +102,10 @@ func Patch(uid types.UID, status any, tests ...Test) (client.Patch, error) {
 	return client.RawPatch(types.JSONPatchType, data), nil
 }
 
-// IsOvertaken says that a patch failed because a test did: the API server answers
-// 422 without the causes that a violation of the schema has.
-func IsOvertaken(err error) bool {
+// MayBeOvertaken says that a patch failed as it does when a test fails: the API server
+// answers 422 without the causes that a violation of the schema has. A webhook may
+// answer so, too, and a test of a time fails when it is only spelt otherwise.
+func MayBeOvertaken(err error) bool {
 	answer, is := errors.AsType[*apierrors.StatusError](err)
 	if !is || !apierrors.IsInvalid(err) {
 		return false

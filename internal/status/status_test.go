@@ -123,7 +123,7 @@ func TestAPatchLandsOnWhatItWasDecidedFor(t *testing.T) {
 	}
 }
 
-func TestAPatchIsOvertakenWhenATestFailsAndNotWhenTheSchemaDoes(t *testing.T) {
+func TestAPatchMayBeOvertakenWhenATestFailsAndNotWhenTheSchemaDoes(t *testing.T) {
 	kind := schema.GroupKind{Group: "contacts.open.cx", Kind: "OpenCXContact"}
 	for name, tt := range map[string]struct {
 		err  error
@@ -137,8 +137,8 @@ func TestAPatchIsOvertakenWhenATestFailsAndNotWhenTheSchemaDoes(t *testing.T) {
 		"that it is gone":        {apierrors.NewNotFound(schema.GroupResource{}, "jane"), false},
 		"no answer":              {errors.New("connection refused"), false},
 	} {
-		if got := IsOvertaken(tt.err); got != tt.want {
-			t.Errorf("%s: overtaken = %t, want %t", name, got, tt.want)
+		if got := MayBeOvertaken(tt.err); got != tt.want {
+			t.Errorf("%s: may be overtaken = %t, want %t", name, got, tt.want)
 		}
 	}
 }

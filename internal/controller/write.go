@@ -1,0 +1,129 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// statusTimeout bounds one status write. Two of them and opencx.CallTimeout stay
+// under the 30 s that controller-runtime gives workers to end.
+const statusTimeout = 9 * time.Second
+
+// write stores told. A write that fails is made up for at the next look, before
+// anything is decided.
+func (r *ContactReconciler) write(ctx context.Context, f *facts, told v1alpha1.OpenCXContactStatus) error {
+	err := r.store(ctx, f, told)
+	if err != nil && !errors.Is(err, errOvertaken) {
+		r.memory.wrote(f.contact, "", &told)
+	}
+	return err
+}
+
+// store replaces the stored status by told, in one patch, and says so where people
+// look. Afterwards f is as it is stored.
+func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.OpenCXContactStatus) error {
+	stored := f.contact
+	if equality.Semantic.DeepEqual(stored.Status, told) {
+		r.memory.wrote(stored, "", nil)
+		return nil
+	}
+	version, err := r.patch(ctx, stored, told)
+	switch {
+	case err == nil:
+		after := *stored
+		after.ResourceVersion, after.Status = version, told
+		f.contact, f.status, f.state = &after, told, stateOf(&told)
+		r.memory.wrote(stored, version, nil)
+		r.tell(ctx, stored, &after)
+		return nil
+	case apierrors.IsNotFound(err), errors.Is(err, errOvertaken):
+		// It is another contact by now, or another process has attempted it: what
+		// this one knows is worth nothing.
+		r.memory.forget(client.ObjectKeyFromObject(stored))
+		return errOvertaken
+	}
+	return fmt.Errorf("writing status: %w", err)
+}
+
+var errOvertaken = errors.New("the contact is another one than when it was looked at")
+
+// patch stores told, unless contact is another one by now, or another process has
+// attempted it since it was read. It returns the version that this made.
+func (r *ContactReconciler) patch(ctx context.Context, contact *v1alpha1.OpenCXContact, told v1alpha1.OpenCXContactStatus) (version string, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
+	defer cancel()
+	var attempted any // null is also true of nothing
+	if contact.Status.AttemptedHash != "" {
+		attempted = contact.Status.AttemptedHash
+	}
+	version, err = r.replace(ctx, contact, told,
+		status.Test{Path: "/status/attemptedHash", Value: attempted},
+		status.Test{Path: "/status/lastAttemptTime", Value: contact.Status.LastAttemptTime})
+	if !status.MayBeOvertaken(err) {
+		return version, err
+	}
+	// A test compares how a time is spelt, and a webhook that denies answers alike. To
+	// take these for another process would go on for ever.
+	stored := &v1alpha1.OpenCXContact{}
+	if readErr := r.live.Get(ctx, client.ObjectKeyFromObject(contact), stored); readErr != nil {
+		return "", readErr
+	}
+	if stored.UID != contact.UID || stored.Status.AttemptedHash != contact.Status.AttemptedHash ||
+		!stored.Status.LastAttemptTime.Equal(contact.Status.LastAttemptTime) {
+		return "", errOvertaken
+	}
+	return r.replace(ctx, contact, told, status.Test{Path: "/metadata/resourceVersion", Value: stored.ResourceVersion})
+}
+
+// replace makes told the status of contact in one request, if the tests hold.
+func (r *ContactReconciler) replace(ctx context.Context, contact *v1alpha1.OpenCXContact, told v1alpha1.OpenCXContactStatus, tests ...status.Test) (version string, err error) {
+	patch, err := status.Patch(contact.UID, told, tests...)
+	if err != nil {
+		return "", err
+	}
+	if err := r.Lease(0); err != nil {
+		return "", err
+	}
+	// Only the metadata comes back: the rest is known.
+	after := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: contact.Namespace, Name: contact.Name}}
+	after.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("OpenCXContact"))
+	err = r.cache.Status().Patch(ctx, after, patch)
+	return after.ResourceVersion, err
+}
+
+// tell logs a change of state and records an event for it. The log has no text
+// from OpenCX, which may hold personal data.
+func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.OpenCXContact) {
+	was, is := stateOf(&before.Status), stateOf(&after.Status)
+	if was.ready == is.ready && was.reason == is.reason || is.message == beingSent {
+		return
+	}
+	details := []any{"contactID", after.Spec.ContactID, "ready", is.ready, "reason", is.reason}
+	if e := after.Status.LastError; e != nil {
+		details = append(details, "statusCode", e.StatusCode)
+	}
+	log.FromContext(ctx).Info("Contact changed state", details...)
+	eventType := corev1.EventTypeNormal
+	switch {
+	case is.reason == v1alpha1.WaitingReason,
+		is.reason == v1alpha1.SyncedReason && (was.ready == "" || was.reason == v1alpha1.WaitingReason):
+		// All goes as it should. An import of thousands would bring as many
+		// events, and cost the API server as much as their status.
+		return
+	case is.ready == metav1.ConditionFalse:
+		eventType = corev1.EventTypeWarning
+	}
+	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", is.message)
+}

@@ -1,0 +1,105 @@
+package organization
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// CompareKeys has all keys compared again, because an organization has changed. It
+// returns which organizations that may concern: those whose key another one had before,
+// by their status, or by what this process knows, which status may not say yet.
+func (o *Organizations) CompareKeys() (concerns func(*v1alpha1.OpenCXOrganization) bool) {
+	o.keys.mu.Lock()
+	defer o.keys.mu.Unlock()
+	o.keys.changed()
+	known := map[types.NamespacedName]bool{}
+	for name, held := range o.keys.held {
+		known[name] = held.isDuplicate()
+	}
+	return func(organization *v1alpha1.OpenCXOrganization) bool {
+		return known[client.ObjectKeyFromObject(organization)] || saysDuplicate(organization)
+	}
+}
+
+func (k *heldKey) isDuplicate() bool {
+	return k.problem != nil && k.problem.Reason == v1alpha1.DuplicateKeyReason
+}
+
+func (k *keys) changed() {
+	for _, held := range k.held {
+		held.compared = false
+	}
+}
+
+// compare says in own that another organization came to the same key before, if one
+// did. That one goes on; two windows for one quota would exceed it.
+func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.OpenCXOrganization, own *heldKey) error {
+	if own.problem != nil && !own.isDuplicate() {
+		own.compared = true
+		return nil
+	}
+	var duplicate *status.Problem
+	unread := false
+	var all v1alpha1.OpenCXOrganizationList
+	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing organizations: %w", err)
+	}
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.UID == organization.UID || other.Spec.Suspend || !other.DeletionTimestamp.IsZero() {
+			continue
+		}
+		theirs, err := o.hold(ctx, other)
+		if err != nil {
+			// One organization's Secret stops nobody else; it is compared at the next look.
+			log.FromContext(ctx).Error(err, "Comparing an API key with that of another organization", "organization", client.ObjectKeyFromObject(other))
+			unread = true
+			continue
+		}
+		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
+			// Its name is nobody's business who may not see it.
+			duplicate = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
+				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
+		}
+	}
+	own.problem, own.compared = duplicate, !unread
+	return nil
+}
+
+// cameFirst says whether organization a came to a key before b. What a process did
+// not see itself it reads from status, or else from age.
+func cameFirst(a *v1alpha1.OpenCXOrganization, turnA int, b *v1alpha1.OpenCXOrganization, turnB int) bool {
+	return cmp.Or(
+		cmp.Compare(turnA, turnB),
+		duplicateLast(a, b),
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+		cmp.Compare(a.UID, b.UID),
+	) < 0
+}
+
+// duplicateLast puts an organization last whose status says that it came later.
+func duplicateLast(a, b *v1alpha1.OpenCXOrganization) int {
+	switch {
+	case saysDuplicate(a) == saysDuplicate(b):
+		return 0
+	case saysDuplicate(b):
+		return -1
+	}
+	return 1
+}
+
+// saysDuplicate says whether an organization's status says that another one had its
+// key before.
+func saysDuplicate(organization *v1alpha1.OpenCXOrganization) bool {
+	ready := meta.FindStatusCondition(organization.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.DuplicateKeyReason
+}
