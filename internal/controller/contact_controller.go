@@ -82,16 +82,19 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
 }
 
-var errLost = errors.New("the connection was closed before the request")
+var (
+	errLost    = errors.New("the connection was closed before the request")
+	errStopped = errors.New("nobody may send any more, since this contact got its slot")
+)
 
 // again has a contact looked at again after err. That it was overtaken is no error:
 // a moment later, the cache knows of it. Nor is that OpenCX closed an idle connection
-// just when it was used: the next request has a new one.
+// just when it was used: the next request has a new one. Nor that it must wait again.
 func again(err error) (ctrl.Result, error) {
 	switch {
 	case errors.Is(err, errOvertaken):
 		return ctrl.Result{RequeueAfter: time.Second}, nil
-	case errors.Is(err, errLost):
+	case errors.Is(err, errLost), errors.Is(err, errStopped):
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
 	}
 	return ctrl.Result{}, err
@@ -171,8 +174,11 @@ func (r *ContactReconciler) prepare(ctx context.Context, f *facts) error {
 // send spends slot on one request. A stop of the operator does not cancel it,
 // because then nobody would know what OpenCX has.
 func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight *ownership.Flight, f *facts) (result, error) {
+	if !slot.Sent() {
+		slot.Unused()
+		return result{}, errStopped
+	}
 	began := time.Now()
-	slot.Sent()
 	err := r.OpenCX.UpdateContact(context.WithoutCancel(ctx), f.loaded.key.APIKey, f.contact.Spec.ContactID, f.loaded.payload)
 	a, ok := answerOf(err)
 	if !ok {
