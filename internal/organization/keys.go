@@ -148,9 +148,12 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	if err != nil {
 		return nil, err
 	}
+	o.keys.held[name] = own
 	switch {
-	case before != nil && before.key == own.key:
-		own.turn, own.proven = before.turn, before.proven
+	case before != nil && before.key == own.key && own.problem == nil && (before.problem == nil || before.isDuplicate()):
+		// Somebody has labelled the Secret, which may be that of many organizations.
+		own.turn, own.proven, own.problem, own.compared = before.turn, before.proven, before.problem, before.compared
+		return own, nil
 	case before != nil || organization.Status.ObservedGeneration < 0:
 		// It came to this content while this process looked; the others have theirs
 		// from before.
@@ -158,7 +161,6 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 		own.turn = o.keys.turn
 	}
 	o.keys.changed()
-	o.keys.held[name] = own
 	return own, nil
 }
 

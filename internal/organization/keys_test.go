@@ -3,6 +3,7 @@ package organization
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,12 @@ import (
 type keyed struct {
 	keys  map[string]string // by organization
 	order []string          // the older first
-	reads map[string]int    // live, of Secrets
-	fails map[string]error
-	slow  time.Duration // until a read fails
+	lists int               // of organizations
+	// labelled is how often somebody has labelled each Secret.
+	labelled int
+	reads    map[string]int // live, of Secrets
+	fails    map[string]error
+	slow     time.Duration // until a read fails
 }
 
 // Get implements client.Reader.
@@ -39,21 +43,25 @@ func (k *keyed) Get(_ context.Context, name client.ObjectKey, into client.Object
 		*into = *k.organization(name.Name)
 	case *metav1.PartialObjectMetadata:
 		into.SetUID(types.UID(name.Name))
-		into.SetResourceVersion("7")
+		into.SetResourceVersion(k.version())
 	case *corev1.Secret:
 		k.reads[name.Name]++
 		if err := k.fails[name.Name]; err != nil {
 			time.Sleep(k.slow)
 			return err
 		}
-		into.UID, into.ResourceVersion = types.UID(name.Name), "7"
+		into.UID, into.ResourceVersion = types.UID(name.Name), k.version()
 		into.Data = map[string][]byte{"apiKey": []byte(key)}
 	}
 	return nil
 }
 
+// version is that of all Secrets.
+func (k *keyed) version() string { return strconv.Itoa(7 + k.labelled) }
+
 // List implements client.Reader.
 func (k *keyed) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	k.lists++
 	for _, name := range k.order {
 		into.(*v1alpha1.OpenCXOrganizationList).Items = append(into.(*v1alpha1.OpenCXOrganizationList).Items, *k.organization(name))
 	}
@@ -153,4 +161,20 @@ func TestAKeyIsProvenByOneRequest(t *testing.T) {
 		}
 	}
 	o.KeyProven(types.NamespacedName{Namespace: "crm", Name: "unknown"}, "7")
+}
+
+func TestALabelledSecretIsReadAgainAndNotCompared(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"acme": "ocx_a", "crm": "ocx_b"}, order: []string{"acme", "crm"}, reads: map[string]int{}, fails: map[string]error{}}
+	o := New(Options{Cache: cluster, Live: cluster})
+	for range 3 {
+		for _, name := range cluster.order {
+			if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: name}); err != nil || key.Version != cluster.version() {
+				t.Errorf("version %q, error %v", key.Version, err)
+			}
+		}
+		cluster.labelled++
+	}
+	if cluster.reads["acme"] != 3 || cluster.reads["crm"] != 3 || cluster.lists != 2 {
+		t.Errorf("%v reads, %d comparisons; want three of each, and two", cluster.reads, cluster.lists)
+	}
 }
