@@ -37,7 +37,7 @@ test-browser: ## Test the simulator's page in Chromium, which must be installed.
 	go test -tags browser -run TestPage -count=1 ./internal/opencx/opencxtest
 
 .PHONY: bench
-bench: build ## Measure the operator and compare with its goals; takes about a quarter of an hour. ARGS adds flags.
+bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
 	@go build -o bin/ ./test/bench ./test/bench/bareloop
 	@$(WITH_CONTROL_PLANE) bin/bench $(ARGS)
 

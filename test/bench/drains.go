@@ -36,7 +36,9 @@ func (b bench) drain(ctx context.Context, r *result) error {
 			return err
 		}
 		journal, accepted := w.simulator.Journal(), w.accepted()
-		r.atMost("time in bounds", lastAccepted(accepted).Sub(journal[0].Time).Seconds()/least.Seconds(), 1.15, "")
+		windows := lastAccepted(accepted).Sub(journal[0].Time).Seconds() / b.short.Window.Seconds()
+		r.told("windows", windows, "")
+		r.atMost("windows more than contacts ÷ limit", windows-many/float64(b.short.Requests), 0.5, "")
 		r.atMost("refused", float64(refused(journal)), 0, "")
 		r.exactly("requests", float64(len(journal)), many)
 		right := 0
