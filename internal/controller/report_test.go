@@ -111,6 +111,7 @@ func TestReportOfAWait(t *testing.T) {
 	refused := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unauthorized}
 	failing := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unavailable}
 	unproven := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unproven}
+	silent := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.RateLimited}
 	unsaved := budget.Wait{At: testTime.Add(time.Minute), Obstacle: budget.Unsaved}
 	const waiting = "The change waits for its turn in the request budget, at about "
 	for name, tt := range map[string]struct {
@@ -134,6 +135,8 @@ func TestReportOfAWait(t *testing.T) {
 		"a resend while OpenCX refuses the key":       {nil, false, refused, 0, "Ready=True Synced", resendWaits, 0},
 		"a retry tells the failure":                   {[]change{failed(500), retryDue}, true, late, time.Minute, `Ready=False Reconciling=True ServerError applied="" failures=1 next=0s error=500`, "it failed", 0},
 		"an edit after a failure tells that it waits": {[]change{failed(500), wasEdited}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 error=500`, waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
+		"a 429 whose silence is over":                 {[]change{failed(429), retryDue}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 next=0s error=429`, waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
+		"a 429 whose silence goes on":                 {[]change{failed(429), retryDue}, true, silent, time.Minute, `Ready=Unknown Reconciling=True RateLimited applied="" failures=1 next=0s error=429`, "it failed", 0},
 		"a key that is refused no more":               {[]change{failed(401), retryDue}, true, late, 0, `Ready=Unknown Reconciling=True Waiting applied="" failures=1 next=0s error=401`, waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {

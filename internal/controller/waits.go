@@ -49,7 +49,10 @@ func (b *book) waits(unsent bool, r result) (next time.Time) {
 			b.synced(resendWaits)
 		}
 		return time.Time{}
-	case failed && b.state.reason != v1alpha1.UnauthorizedReason:
+	case failed && b.state.reason == v1alpha1.RateLimitedReason && r.wait.Obstacle != budget.RateLimited,
+		failed && b.state.reason == v1alpha1.UnauthorizedReason:
+		// What was in the way of all is so no more.
+	case failed:
 		return time.Time{} // a failure that is about to be retried says more
 	}
 	if at, holds := b.toldWait(r); holds {
