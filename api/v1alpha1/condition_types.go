@@ -24,7 +24,8 @@ const (
 const (
 	// SyncedReason: OpenCX accepted what spec declares.
 	SyncedReason = "Synced"
-	// WaitingReason: a change waits for its turn in the request budget.
+	// WaitingReason: a change waits for its turn in the request budget, or for a value
+	// or key that cannot be read at present; of an organization, its key cannot be read.
 	WaitingReason = "Waiting"
 	// RateLimitedReason: OpenCX answered 429; the change is sent when OpenCX
 	// takes requests again.
