@@ -13,6 +13,7 @@ WITH_CONTROL_PLANE = assets="$$(hack/control-plane.sh)" && KUBEBUILDER_ASSETS="$
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMG ?= opencx-operator:latest
 PLATFORMS ?= linux/amd64,linux/arm64
+PKG ?= ./...
 KUBECTL ?= kubectl
 DOCKER ?= docker
 
@@ -29,8 +30,8 @@ run: build ## Run the operator against the cluster of the current kubeconfig. AR
 ##@ Develop
 
 .PHONY: test
-test: ## Run all tests, against a real kube-apiserver and etcd. ARGS adds flags of go test.
-	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(ARGS) ./...
+test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packages, ARGS adds flags of go test.
+	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(ARGS) $(PKG)
 
 .PHONY: test-browser
 test-browser: ## Test the simulator's page in Chromium, which must be installed.

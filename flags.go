@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	apiURL := flags.String("opencx-api-url", opencx.DefaultBaseURL,
 		"address of the OpenCX API: https, or http to a loopback address")
 	flags.Var(&opts.rateLimit, "opencx-rate-limit",
-		"requests that an organization may make in any `window`, as count/duration; an OpenCXOrganization may lower it for itself, and not raise it")
+		"most that an organization may send, as `requests/window`, such as 100/1m; an OpenCXOrganization may lower it for itself, and not raise it")
 	flags.Float64Var(&opts.budgetShare, "budget-share", 1,
 		"`part` of every organization's limit that this instance may use, for shards and clusters that share an organization: more than 0 and at most 1")
 	defaultOrganization := flags.String("default-organization", ownNamespace+"/default",
@@ -87,7 +88,7 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		flags.PrintDefaults()
 		return options{}, err
 	} else if err != nil {
-		return options{}, fmt.Errorf("%w; --help lists the flags", err)
+		return options{}, explain(flags, err)
 	}
 
 	if rest := flags.Args(); len(rest) > 0 {
@@ -107,6 +108,29 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		return options{}, fmt.Errorf("--watch-label-selector: %w: write it as for kubectl get --selector", err)
 	}
 	return opts, opts.check()
+}
+
+// badValue is what the package flag says of a value that its type does not take.
+var badValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-(\S+): parse error$`)
+
+// explain makes a sentence that says what would be right of an error of the package flag.
+func explain(flags *flag.FlagSet, err error) error {
+	found := badValue.FindStringSubmatch(err.Error())
+	if found == nil {
+		return fmt.Errorf("%w; --help lists the flags", err)
+	}
+	right := "true or false"
+	if typed, is := flags.Lookup(found[2]).Value.(flag.Getter); is {
+		switch typed.Get().(type) {
+		case time.Duration:
+			right = "a duration such as 90s, 30m or 24h"
+		case float64:
+			right = "a number such as 0.5"
+		case int:
+			right = "a whole number such as 10"
+		}
+	}
+	return fmt.Errorf("--%s: %s is not right: use %s", found[2], found[1], right)
 }
 
 // check looks at the numbers.

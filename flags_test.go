@@ -71,7 +71,10 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--budget-share=-0.5":                 "--budget-share: -0.5 is not more than 0 and at most 1",
 		"--budget-share=1.01":                 "--budget-share: 1.01 is not more than 0 and at most 1",
 		"--budget-share=NaN":                  "--budget-share: NaN is not more than 0 and at most 1",
-		"--budget-share=50%":                  "for flag -budget-share: parse error; --help lists the flags",
+		"--budget-share=50%":                  "--budget-share: \"50%\" is not right: use a number such as 0.5",
+		"--resync-interval=1d":                "--resync-interval: \"1d\" is not right: use a duration such as 90s, 30m or 24h",
+		"--max-concurrent-reconciles=many":    "--max-concurrent-reconciles: \"many\" is not right: use a whole number such as 10",
+		"--leader-elect=maybe":                "--leader-elect: \"maybe\" is not right: use true or false",
 		"--budget-share=0.001":                "--budget-share: 0.001 of 100/1m0s is no request: use a larger share, or a higher --opencx-rate-limit",
 		"--default-organization=acme":         "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
 		"--default-organization=A/b":          "--default-organization",
@@ -98,7 +101,7 @@ func TestHelpGivesUnitsAndDefaults(t *testing.T) {
 	if !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error = %v, want flag.ErrHelp", err)
 	}
-	for _, want := range []string{"default \"opencx-system/default\"", "-opencx-rate-limit window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\""} {
+	for _, want := range []string{"default \"opencx-system/default\"", "-opencx-rate-limit requests/window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\""} {
 		if !strings.Contains(help, want) {
 			t.Errorf("help lacks %q:\n%s", want, help)
 		}

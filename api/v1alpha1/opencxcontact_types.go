@@ -48,9 +48,8 @@ type OpenCXContactSpec struct {
 	// emailFrom takes the address from a key of a Secret or ConfigMap in the
 	// contact's own namespace; not together with email. While the object or the
 	// key does not exist, nothing is sent and Ready is False with reason
-	// ValueNotFound. An
-	// address that the rules of email refuse makes Ready False with reason
-	// ValueInvalid.
+	// ValueNotFound. An address that the rules of email refuse makes Ready False
+	// with reason ValueInvalid.
 	// +optional
 	EmailFrom *ValueSource `json:"emailFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
@@ -219,7 +218,8 @@ type HTTPActionOverrides struct {
 // ValueSource names one key of one Secret or ConfigMap in the contact's own
 // namespace. One newline at the end of the value is dropped. When the value
 // changes, the contact is sent once; when anything else about the object does, it
-// is not.
+// is not, but for the first time after a restart of the operator, which keeps no
+// trace of a secret value.
 // +structType=atomic
 // +kubebuilder:validation:XValidation:rule="has(self.secretKeyRef) != has(self.configMapKeyRef)",message="a source must name exactly one of secretKeyRef and configMapKeyRef"
 type ValueSource struct {
@@ -328,8 +328,8 @@ type OpenCXContactStatus struct {
 	AppliedHash string `json:"appliedHash,omitempty"`
 
 	// attemptedHash identifies what the last PATCH carried, whatever came back, and
-	// behind an @ the version of the Secret with the API key. What is another than
-	// this does not wait for nextAttemptTime. Absent before the first PATCH.
+	// behind an @ the version of the Secret with the API key. A change from this is
+	// sent without waiting for nextAttemptTime. Absent before the first PATCH.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128

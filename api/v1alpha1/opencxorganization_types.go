@@ -8,8 +8,8 @@ import (
 // much of its quota may be used, and by whom.
 type OpenCXOrganizationSpec struct {
 	// apiKeySecretRef names the Secret, in the organization's own namespace, that
-	// holds the OpenCX API key. A new key is used from the next request on and
-	// causes none. While the Secret or the key in it does not exist, nothing is sent
+	// holds the OpenCX API key. A new key is used from the next request on, and
+	// causes none but of contacts that were refused with the old one. While the Secret or the key in it does not exist, nothing is sent
 	// and Ready is False with reason APIKeyNotFound; with a value that no header can
 	// carry, APIKeyInvalid; with the key of another organization, DuplicateKey.
 	// +required
@@ -166,8 +166,8 @@ type NamespaceSelectorRequirement struct {
 	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 	Operator metav1.LabelSelectorOperator `json:"operator,omitempty"`
 
-	// values holds up to 64 values, for In and NotIn only. When absent, there must
-	// be no need for any.
+	// values holds up to 64 values. Required with In and NotIn; must be absent with
+	// Exists and DoesNotExist.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=0

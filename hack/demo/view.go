@@ -45,7 +45,7 @@ func (d *demo) drawOrganization(ctx context.Context) (text string, ready bool, e
 	}
 	condition := readyCondition(organization.Status.Conditions)
 	counts := cmp.Or(organization.Status.Contacts, &v1alpha1.ContactCounts{})
-	text = fmt.Sprintf("Organization %s: Ready %s, %s; contacts: %s, ready: %s, waiting: %s\n",
+	text = fmt.Sprintf("Organization %s: Ready %s, %s; counted every ten seconds: %s contacts, %s ready, %s waiting\n",
 		name.Name, condition.Status, condition.Reason, show(counts.Total), show(counts.Ready), show(counts.Waiting))
 	if condition.Message != "" && condition.Status != metav1.ConditionTrue {
 		text += condition.Message + "\n"
