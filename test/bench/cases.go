@@ -53,12 +53,7 @@ func bound(limit budget.Limit) time.Duration {
 }
 
 func (b bench) smallBatch(ctx context.Context, r *result) error {
-	return inWorld(ctx, budget.DefaultLimit, func(w *world) error {
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
+	return withOperator(ctx, budget.DefaultLimit, func(w *world) error {
 		if err := w.declare("shop", 80); err != nil {
 			return err
 		}
@@ -114,12 +109,7 @@ func (b bench) kills(ctx context.Context, r *result) error {
 // others sends, beside the operator and with the same key, half of the limit.
 func (b bench) others(ctx context.Context, r *result) error {
 	const windows, settled = 18, 3
-	return inWorld(ctx, b.short, func(w *world) error {
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
+	return withOperator(ctx, b.short, func(w *world) error {
 		if err := w.declare("import", windows*b.short.Requests); err != nil {
 			return err
 		}

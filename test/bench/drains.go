@@ -18,18 +18,13 @@ import (
 )
 
 func (b bench) drain(ctx context.Context, r *result) error {
-	return inWorld(ctx, b.short, func(w *world) error {
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
+	return withOperator(ctx, b.short, func(w *world) error {
 		if err := w.declare("import", many); err != nil {
 			return err
 		}
 		told := map[string]promise{}
 		least := bound(b.short)
-		err = w.until("the drain's end", 3*least, func() (bool, error) {
+		err := w.until("the drain's end", 3*least, func() (bool, error) {
 			return len(w.accepted()) >= many, errors.Join(w.promises(told), w.pause(time.Second))
 		})
 		if err != nil {
@@ -101,12 +96,7 @@ func (b bench) editsInTheRealWindow(ctx context.Context, r *result) error {
 // edits makes ten edits in a window, at random times, until a drain has ended.
 func edits(ctx context.Context, r *result, limit budget.Limit, backlog int) error {
 	const edited, perWindow = 30, 10
-	return inWorld(ctx, limit, func(w *world) error {
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
+	return withOperator(ctx, limit, func(w *world) error {
 		if err := w.declare("shop", edited); err != nil {
 			return err
 		}

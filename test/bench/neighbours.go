@@ -26,15 +26,10 @@ var serverError = opencxtest.Answer{
 func (b bench) broken(ctx context.Context, r *result) error {
 	const n, lasts = 300, 3 * time.Minute
 	limit := budget.Limit{Requests: 100, Window: 12 * time.Second}
-	return inWorld(ctx, limit, func(w *world) error {
+	return withOperator(ctx, limit, func(w *world) error {
 		for i := range n {
 			w.simulator.InjectContact(fmt.Sprintf("broken-%04d", i), serverError)
 		}
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
 		if err := errors.Join(w.declare("shop", 1), w.untilReady(1, time.Minute), w.declare("broken", n)); err != nil {
 			return err
 		}
@@ -72,13 +67,8 @@ func (b bench) broken(ctx context.Context, r *result) error {
 // outage lets OpenCX fail for everybody while contacts of three namespaces wait.
 func (b bench) outage(ctx context.Context, r *result) error {
 	const windows, namespaces = 10, 3
-	return inWorld(ctx, b.short, func(w *world) error {
+	return withOperator(ctx, b.short, func(w *world) error {
 		w.simulator.InjectNext(1_000_000, serverError)
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
 		for i := range namespaces {
 			if err := w.declare(fmt.Sprintf("import-%d", i), 100); err != nil {
 				return err
@@ -107,12 +97,7 @@ func (b bench) outage(ctx context.Context, r *result) error {
 
 // revoked revokes the key when as many contacts are to be edited as are new.
 func (b bench) revoked(ctx context.Context, r *result) error {
-	return inWorld(ctx, b.short, func(w *world) error {
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
+	return withOperator(ctx, b.short, func(w *world) error {
 		if err := errors.Join(w.declare("shop", many/2), w.untilReady(many/2, time.Minute), w.pause(b.short.Window)); err != nil {
 			return err
 		}
@@ -135,13 +120,8 @@ func (b bench) revoked(ctx context.Context, r *result) error {
 // accepts.
 func (b bench) bogus(ctx context.Context, r *result) error {
 	const n = 150
-	return inWorld(ctx, b.short, func(w *world) error {
+	return withOperator(ctx, b.short, func(w *world) error {
 		w.simulator.SetKeys(apiKey, "ocx_genuine")
-		operator, err := w.startOperator()
-		if err != nil {
-			return err
-		}
-		defer operator.Kill()
 		for i := range n {
 			if err := w.organization(fmt.Sprintf("bogus-%d", i%3), fmt.Sprintf("bogus-%d", i), fmt.Sprintf("ocx_bogus_%d", i)); err != nil {
 				return err

@@ -56,6 +56,18 @@ func inWorld(ctx context.Context, limit budget.Limit, test func(*world) error) (
 	return test(&world{Context: ctx, controlPlane: controlPlane, k8s: controlPlane.Client, limit: limit, simulator: simulator})
 }
 
+// withOperator runs a case in a new world in which an operator runs.
+func withOperator(ctx context.Context, limit budget.Limit, test func(*world) error) error {
+	return inWorld(ctx, limit, func(w *world) error {
+		operator, err := w.startOperator()
+		if err != nil {
+			return err
+		}
+		defer operator.Kill()
+		return test(w)
+	})
+}
+
 // declare creates n contacts, named after their namespace and a number.
 func (w *world) declare(namespace string, n int) error {
 	if err := w.k8s.Create(w, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); client.IgnoreAlreadyExists(err) != nil {
