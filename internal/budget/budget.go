@@ -268,6 +268,13 @@ func (b *Budget) open(acct *account, key Key) {
 			}
 		}
 	}
+	for _, other := range b.accounts { // of the same key, by another name
+		if known && other.current == l {
+			for _, counted := range other.ledgers {
+				acct.count(counted)
+			}
+		}
+	}
 	acct.count(l)
 	acct.current = l
 	b.inherit(acct)

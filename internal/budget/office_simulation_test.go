@@ -173,3 +173,73 @@ func TestOrganizationsThatAreActiveByTurns(t *testing.T) {
 		})
 	}
 }
+
+// Whatever is done, soon after something else has been: the limit holds, and nobody
+// whom OpenCX takes waits for ever.
+func TestNobodyIsForgottenWhateverIsDone(t *testing.T) {
+	for seed := range uint64(50 * worlds) {
+		inWorld(t, perMinute, seed, func(w *world) { w.doAnything(40) })
+	}
+}
+
+func (w *world) doAnything(times int) {
+	w.saves = true
+	w.restart(nil)
+	o := &office{world: w, gone: map[string]bool{}}
+	for i := range 3 {
+		key := Key{Version: "1", Content: fmt.Sprint("key-", i), Proven: w.random.IntN(2) == 0}
+		o.tenants = append(o.tenants, &tenant{name: fmt.Sprint("crm/org-", i), limit: w.limit, key: key})
+	}
+	anything := []func(*office){
+		(*office).kill, (*office).relimitAny, (*office).renameAny, (*office).rekeyAny, (*office).breakSome, (*office).editSome,
+		(*office).createSome, (*office).createSome,
+	}
+	for range times {
+		oneOf(anything...)(o)
+		w.run(w.upTo([]time.Duration{time.Second, 40 * time.Second, 3 * time.Minute}[w.random.IntN(3)]))
+	}
+	for _, org := range o.tenants {
+		for _, c := range org.contacts {
+			w.look(c)
+		}
+	}
+	w.run(3 * time.Hour)
+	for _, org := range o.tenants {
+		for _, c := range org.contacts {
+			if c.says == accepts && c.wanted != c.applied {
+				w.t.Fatalf("%s waits since %s", c.asker, c.since.Sub(w.start))
+			}
+		}
+	}
+}
+
+// rekeyAny gives an organization a key that was never accepted.
+func (o *office) rekeyAny() {
+	o.changes++
+	o.rekey(o.any(), Key{Version: fmt.Sprint("change-", o.changes), Content: fmt.Sprint("new-", o.changes)})
+}
+
+func (o *office) breakSome() {
+	says := answer(o.random.IntN(int(wavers) + 1))
+	for range o.random.IntN(5) {
+		o.createOne(says)
+	}
+}
+
+func (o *office) createSome() {
+	for range o.random.IntN(130) {
+		o.createOne(accepts)
+	}
+}
+
+func (o *office) createOne(says answer) {
+	o.create(o.any(), fmt.Sprint("ns-", o.random.IntN(4)), fmt.Sprint(len(o.contacts)), says)
+}
+
+func (o *office) editSome() {
+	for _, c := range o.any().contacts {
+		if o.random.IntN(2) == 0 {
+			o.edit(c, c.says)
+		}
+	}
+}

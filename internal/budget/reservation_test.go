@@ -265,6 +265,17 @@ func TestReservations(t *testing.T) {
 			t.Error("after a restart nothing of the shared tenth is in use")
 		}
 	})
+	runSaved(t, "what may have been sent with a key counts for whoever comes to it next, too", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken, l *store) {
+		b.Restore(map[string]Reservation{"": {Window: time.Minute, Open: 95}})
+		for _, name := range []string{orgA, orgB} {
+			a := ask(name, name)
+			a.Key = Key{Version: "1", Content: "never accepted"}
+			b.Take(a)
+			if got := b.Look(name).Available; got > 5 {
+				t.Errorf("%d slots are left for %s, want 5 at most", got, name)
+			}
+		}
+	})
 	runSaved(t, "what is saved stays small", Limit{Requests: 1_000_000, Window: time.Hour}, func(t *testing.T, b *Budget, _ *woken, l *store) {
 		for i := range 50_000 {
 			takeSaved(t, b, ask(orgA, fmt.Sprint(i))).Accepted()
