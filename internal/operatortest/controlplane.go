@@ -57,7 +57,7 @@ func StartControlPlane(crds ...string) (_ *ControlPlane, err error) {
 		}
 	}()
 	if c.Config, err = c.environment.Start(); err != nil {
-		return nil, fmt.Errorf("starting the control plane: %w; is KUBEBUILDER_ASSETS set, as make demo, make test and make bench set it? For one package: make test PKG=./api/...", err)
+		return nil, fmt.Errorf("starting the control plane: %w; is KUBEBUILDER_ASSETS set, as make demo, make bench and make test set it? (make test PKG=./api/v1alpha1 tests one package)", err)
 	}
 	c.Config.QPS = -1
 	c.KubectlPath = c.environment.ControlPlane.KubectlPath
