@@ -357,8 +357,9 @@ type OpenCXContactStatus struct {
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }
 
-// APIError is an error answer of OpenCX (its ErrorDto). Texts are cut to a
-// readable length, and every value that the operator sent is masked in them.
+// APIError is an error answer of OpenCX (its ErrorDto). Texts are cut to a readable
+// length. When one repeats a value that came from a Secret, or the API key, neither is
+// shown, and message says so.
 type APIError struct {
 	// statusCode is the HTTP status code of the answer.
 	// +required

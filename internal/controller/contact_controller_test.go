@@ -2,8 +2,11 @@ package controller
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"html"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -417,19 +420,50 @@ var _ = Describe("When OpenCX does not accept", func() {
 		Expect(status.NextAttemptTime).To(BeNil())
 	})
 
-	It("says what OpenCX said, without what it was sent", func(ctx SpecContext) {
-		token := secret("token-")
-		w.simulator.InjectContact("jane", failure(422, "header X-Token "+token+" of key "+w.key+" is malformed"))
-		w.declare(ctx, "jane", `{"httpActionOverrides":{"headers":{"X-Token":"`+token+`"}}}`)
+	It("says what OpenCX said of plain values, in status alone", func(ctx SpecContext) {
+		w.simulator.InjectContact("jane", failure(422, "header X-Tenant acme-shop is malformed"))
+		w.declare(ctx, "jane", `{"httpActionOverrides":{"headers":{"X-Tenant":"acme-shop"}}}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
 		contact := w.get(ctx, "jane")
 		Expect(contact.Status.LastError).To(Equal(&v1alpha1.APIError{
-			StatusCode: 422, Message: "header X-Token *** of key *** is malformed", Error: "Unprocessable Entity",
+			StatusCode: 422, Message: "header X-Tenant acme-shop is malformed", Error: "Unprocessable Entity",
 		}))
-		Expect(contact.Status.Conditions[0].Message).To(Equal("OpenCX answered 422 Unprocessable Entity: header X-Token *** of key *** is malformed; correct the manifest"))
+		Expect(contact.Status.Conditions[0].Message).To(Equal("OpenCX answered 422 Unprocessable Entity: header X-Tenant acme-shop is malformed; correct the manifest"))
 		Expect(contact.Status.ConsecutiveFailures).To(BeEquivalentTo(1))
 		Expect(time.Until(contact.Status.NextAttemptTime.Time)).To(BeNumerically("~", time.Hour, 7*time.Minute))
+		Eventually(func() []string { return w.events(ctx, "jane") }).Should(Equal([]string{"Warning Rejected OpenCX answered 422 Unprocessable Entity; correct the manifest"}))
 		w.expectNoMore(1)
+	})
+
+	DescribeTable("withholds what it said when that repeats a value from a Secret, also in another form",
+		func(ctx SpecContext, form func(token string) string) {
+			token := secret("Tok&n/")
+			w.put(ctx, "jane", map[string]string{"token": token})
+			w.simulator.InjectContact("jane", failure(422, form(token)))
+			w.declare(ctx, "jane", `{"httpActionOverrides":{"headersFrom":{"X-Token":{"secretKeyRef":{"name":"jane","key":"token"}}}}}`)
+			w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
+			contact := w.get(ctx, "jane")
+			Expect(contact.Status.LastError).To(Equal(&v1alpha1.APIError{
+				StatusCode: 422, Message: "its text is withheld, because it repeats a value from a Secret",
+			}))
+			Expect(contact.Status.Conditions[0].Message).To(Equal(
+				"OpenCX answered 422 Unprocessable Entity: its text is withheld, because it repeats a value from a Secret; correct the manifest"))
+			Eventually(func() []string { return w.events(ctx, "jane") }).Should(Equal([]string{"Warning Rejected OpenCX answered 422 Unprocessable Entity; correct the manifest"}))
+			w.expectNoMore(1)
+		},
+		Entry("as it is", func(token string) string { return "header X-Token " + token + " is malformed" }),
+		Entry("in lower case, cut", func(token string) string { return "got " + strings.ToLower(token[:15]) }),
+		Entry("as JSON", func(token string) string { return "got " + strings.ReplaceAll(token, "&", `\u0026`) }),
+		Entry("in a URL", func(token string) string { return "got " + strings.ToLower(url.QueryEscape(token)) }),
+		Entry("as HTML", func(token string) string { return "got " + html.EscapeString(token) }),
+		Entry("in base64", func(token string) string { return base64.StdEncoding.EncodeToString([]byte("X-Token: " + token)) }),
+	)
+
+	It("withholds what it said when that repeats the API key", func(ctx SpecContext) {
+		w.simulator.InjectContact("jane", failure(422, "no scope for "+w.key))
+		w.declare(ctx, "jane", `{"name":"Jane"}`)
+		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
+		Expect(w.get(ctx, "jane").Status.LastError.Message).To(Equal("its text is withheld, because it repeats a value from a Secret"))
 	})
 
 	It("keeps its backoff across a restart, and gives it up for an edit", func(ctx SpecContext) {

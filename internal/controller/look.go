@@ -45,7 +45,7 @@ type facts struct {
 // loaded is what a PATCH needs and what only a live read can tell.
 type loaded struct {
 	problem *status.Problem // why it cannot be sent
-	payload opencx.Contact
+	payload opencx.Payload
 	digest  opencx.Fingerprint // of a contact with sources
 	key     organization.Key
 	// contested says that the status of another contact still says that it is the one
@@ -167,9 +167,7 @@ func (r *ContactReconciler) load(ctx context.Context, f facts) (facts, error) {
 		f.hash = r.hash(&f, versions)
 		// The hash without versions tells what else is sent, and where: with the values it
 		// tells all.
-		if l.digest, err = payload.Fingerprint(digestSeed + r.hash(&f, nil)); err != nil {
-			return f, fmt.Errorf("encoding contact: %w", err)
-		}
+		l.digest = payload.Fingerprint(digestSeed + r.hash(&f, nil))
 		if f.settle(l.digest) {
 			r.memory.sent(f.contact, f.last)
 		}

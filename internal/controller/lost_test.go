@@ -45,7 +45,7 @@ func TestAConnectionIsLostByBadLuckOnlyOnceInARow(t *testing.T) {
 		{"a second time in a row", v1alpha1.UnreachableReason, opencxtest.Answer{Break: opencxtest.Reset}},
 		{"an answer", v1alpha1.SyncedReason, opencxtest.Answer{Status: 200}},
 	} {
-		if err := r.OpenCX.UpdateContact(t.Context(), key, "neighbour", opencx.Contact{}); err != nil {
+		if err := r.OpenCX.UpdateContact(t.Context(), key, "neighbour", opencx.Contact{}.Payload()); err != nil {
 			t.Fatal(err)
 		}
 		simulator.InjectContact("jane", step.answer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -125,5 +126,21 @@ func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.Op
 	case is.ready == metav1.ConditionFalse:
 		eventType = corev1.EventTypeWarning
 	}
-	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", is.message)
+	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", eventNote(is, after.Status.LastError))
+}
+
+// eventNote is what an event says of a state. Events are seen by more people than the
+// contact is, so they have no text from OpenCX, nor from the network: that stands in
+// status alone.
+func eventNote(s state, e *v1alpha1.APIError) string {
+	told := toldBy(e).message
+	switch {
+	case e != nil && strings.HasSuffix(s.message, told):
+		return strings.TrimSuffix(s.message, told) + toldBy(&v1alpha1.APIError{StatusCode: e.StatusCode}).message
+	case s.reason == v1alpha1.UnreachableReason:
+		return "No answer came from OpenCX: see the status of the contact"
+	case strings.HasPrefix(s.message, resendFailed):
+		return resendFailed + "see its status"
+	}
+	return s.message
 }

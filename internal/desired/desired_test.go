@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
-	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
 const (
@@ -176,43 +174,6 @@ func TestEachObjectIsNamedOnce(t *testing.T) {
 	}
 }
 
-func TestSourcesFillTheContact(t *testing.T) {
-	plain := func(s string) *string { return &s }
-	declared := v1alpha1.OpenCXContactSpec{
-		Email: plain("jane@example.com"), Phone: plain("+12025550123"), Name: plain("Jane"),
-		CustomData: map[string]string{"plan": "enterprise", "tier": "1"},
-		HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{
-			QueryParams: map[string]string{"q": "from q"}, PathParams: map[string]string{"p": "from p"}, BodyParams: map[string]string{"b": "from b"},
-			Headers: map[string]string{"X-Tenant": "acme", "Authorization": "Bearer abc"},
-		},
-	}
-	live := objects{
-		"Secret jane":     {"email": "jane@example.com\n", "phone": "+12025550123", "q": "from q", "p": "from p", "b": "from b", "bearer": "Bearer abc\r\n"},
-		"ConfigMap names": {"jane": "Jane"}, "ConfigMap tiers": {"jane": "1"},
-	}
-	spec := everySource()
-	got, versions, err := Read(t.Context(), live, "shop", &spec)
-	want, _, _ := Read(t.Context(), nil, "shop", &declared)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("the contact differs from one that declares the same values in plain, error %v", err)
-	}
-	if want := (Versions{{SecretKind, "jane"}: {"uid of jane", "7"}, {ConfigMapKind, "names"}: {"uid of names", "7"}, {ConfigMapKind, "tiers"}: {"uid of tiers", "7"}}); !reflect.DeepEqual(versions, want) {
-		t.Errorf("versions: %v, want %v", versions, want)
-	}
-}
-
-func TestAValueThatIsLeftOutIsAbsent(t *testing.T) {
-	source := *secretRef("jane", "a")
-	source.SecretKeyRef.Optional = true
-	spec := v1alpha1.OpenCXContactSpec{NameFrom: &source, CustomDataFrom: map[string]v1alpha1.ValueSource{"a": source}, HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{}}
-	for name, live := range map[string]objects{"no Secret": {}, "no key": {"Secret jane": {}}} {
-		got, _, err := Read(t.Context(), live, "shop", &spec)
-		if want := (opencx.Contact{HTTPActionOverrides: &opencx.HTTPActionOverrides{}}); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %v, error %v", name, got, err)
-		}
-	}
-}
-
 func TestTheHashKnowsSourcesByTheirVersionAlone(t *testing.T) {
 	spec := everySource()
 	jane := Object{SecretKind, "jane"}
@@ -234,97 +195,6 @@ func TestTheHashKnowsSourcesByTheirVersionAlone(t *testing.T) {
 	if hash := Hash(&spec, Versions{jane: {"uid", "1"}}, To{testAPI, testOrganization}); hash != want {
 		t.Errorf("hash = %q, want %q", hash, want)
 	}
-}
-
-// from declares one value of the named field with a source in Secret jane.
-func from(field string) *v1alpha1.OpenCXContactSpec {
-	source := secretRef("jane", "k")
-	switch field {
-	case "emailFrom":
-		return &v1alpha1.OpenCXContactSpec{EmailFrom: source}
-	case "nameFrom":
-		return &v1alpha1.OpenCXContactSpec{NameFrom: source}
-	case "customDataFrom.a":
-		return &v1alpha1.OpenCXContactSpec{CustomDataFrom: map[string]v1alpha1.ValueSource{"a": *source}}
-	}
-	return &v1alpha1.OpenCXContactSpec{HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{HeadersFrom: map[string]v1alpha1.ValueSource{"X": *source}}}
-}
-
-const headersFrom = "httpActionOverrides.headersFrom.X"
-
-func TestValues(t *testing.T) {
-	for name, tt := range map[string]struct {
-		field, data, want string // the error, "" when the value is fine
-	}{
-		"text":                         {"nameFrom", "Jane", ""},
-		"nothing":                      {"nameFrom", "", ""},
-		"several lines":                {"customDataFrom.a", "a\nb\n", ""},
-		"no UTF-8":                     {"nameFrom", "\xff", `spec.nameFrom: key "k" of Secret "jane" is not UTF-8 text`},
-		"an address":                   {"emailFrom", "jane@example.com\n", ""},
-		"no address":                   {"emailFrom", "J@localhost", "is not an address"},
-		"an address with a dot first":  {"emailFrom", ".jane@example.com", "is not an address"},
-		"an address with two dots":     {"emailFrom", "jane..doe@example.com", "is not an address"},
-		"an address with two newlines": {"emailFrom", "jane@example.com\n\n", "is not an address"},
-		"an address of 321 characters": {"emailFrom", strings.Repeat("a", 309) + "@example.com", "is not an address"},
-		"a header":                     {headersFrom, "Bearer\tabc", ""},
-		"a header of two lines":        {headersFrom, "a\r\nb", `spec.httpActionOverrides.headersFrom.X: key "k" of Secret "jane" has a control character`},
-		"a header with NUL":            {headersFrom, "a\x00", "has a control character"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, _, err := Read(t.Context(), objects{"Secret jane": {"k": tt.data}}, "shop", from(tt.field))
-			got := ""
-			if err != nil {
-				got = err.Error()
-			}
-			if (tt.want == "") != (err == nil) || !strings.Contains(got, tt.want) || tt.data != "" && strings.Contains(got, tt.data) {
-				t.Errorf("error = %v, want %q", err, tt.want)
-			}
-		})
-	}
-}
-
-func TestWhatIsMissingIsNamed(t *testing.T) {
-	for want, live := range map[string]objects{
-		`spec.nameFrom: Secret "jane" does not exist: create it with the value under "k"`: {},
-		`spec.nameFrom: Secret "jane" has no key "k": add it, or name another one`:        {"Secret jane": {"other": ""}},
-	} {
-		_, _, err := Read(t.Context(), live, "shop", from("nameFrom"))
-		if problem, is := errors.AsType[*ValueError](err); !is || !problem.Missing || problem.Error() != want {
-			t.Errorf("error = %v, want %q", err, want)
-		}
-	}
-}
-
-func TestAPlainHeaderMustBeOneThatAHeaderCanCarry(t *testing.T) {
-	spec := v1alpha1.OpenCXContactSpec{HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{Headers: map[string]string{"X": "a\nb"}}}
-	_, _, err := Read(t.Context(), nil, "shop", &spec)
-	const want = "spec.httpActionOverrides.headers.X has a control character, such as a line break, which no header can carry: correct it"
-	if problem, is := errors.AsType[*ValueError](err); !is || problem.Missing || problem.Error() != want {
-		t.Errorf("error = %v, want %q", err, want)
-	}
-}
-
-func FuzzValue(f *testing.F) {
-	for _, data := range []string{"", "jane@example.com\n", "\xff\xfe", "a\x00b", "Bearer abc\r\n", strings.Repeat("x", 1<<10)} {
-		for _, field := range []string{"emailFrom", "nameFrom", "customDataFrom.a", headersFrom} {
-			f.Add(field, data)
-		}
-	}
-	f.Fuzz(func(t *testing.T, field, data string) {
-		contact, _, err := Read(t.Context(), objects{"Secret jane": {"k": data}}, "shop", from(field))
-		if err == nil {
-			if _, err := contact.Fingerprint(""); err != nil {
-				t.Errorf("the value cannot be sent: %v", err)
-			}
-			return
-		}
-		if got := err.Error(); !strings.Contains(got, `From`) || !strings.Contains(got, `key "k" of Secret "jane" `) || !strings.HasSuffix(got, ": correct it") {
-			t.Errorf("error = %q", got)
-		}
-		if len(data) > 30 && strings.Contains(err.Error(), data) {
-			t.Errorf("the error shows the value")
-		}
-	})
 }
 
 // A field of the API that is not in fields would be reported as accepted without ever

@@ -1,9 +1,6 @@
 package desired
 
 import (
-	"regexp"
-	"strings"
-
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
@@ -22,7 +19,9 @@ type field struct {
 	from func(*v1alpha1.OpenCXContactSpec) map[string]v1alpha1.ValueSource
 	// send puts values into what OpenCX is sent.
 	send func(*opencx.Contact, map[string]opencx.Secret)
-	// fault says what is wrong with a value, "" when nothing is.
+	// most is how many characters a value may have, as in the CRD.
+	most int
+	// fault says what else is wrong with a value, "" when nothing is.
 	fault func(value string) string
 }
 
@@ -30,13 +29,13 @@ type field struct {
 // payload and hash are made from this list alone: a new field is one more entry at
 // its end, beside its place on the wire in package opencx.
 var fields = []field{
-	one("spec.email", emailFault,
+	one("spec.email", maxEmail, emailFault,
 		func(s *v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource) { return s.Email, s.EmailFrom },
 		func(c *opencx.Contact) **opencx.Secret { return &c.Email }),
-	one("spec.phone", noFault,
+	one("spec.phone", maxPhone, noFault,
 		func(s *v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource) { return s.Phone, s.PhoneFrom },
 		func(c *opencx.Contact) **opencx.Secret { return &c.Phone }),
-	one("spec.name", noFault,
+	one("spec.name", maxName, noFault,
 		func(s *v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource) { return s.Name, s.NameFrom },
 		func(c *opencx.Contact) **opencx.Secret { return &c.Name }),
 	many("spec.customData", noFault,
@@ -62,9 +61,9 @@ type (
 )
 
 // one is a field with a single value.
-func one(path string, fault func(string) string, in func(*v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource), out func(*opencx.Contact) **opencx.Secret) field {
+func one(path string, most int, fault func(string) string, in func(*v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource), out func(*opencx.Contact) **opencx.Secret) field {
 	return field{
-		path: path, single: true, fault: fault,
+		path: path, single: true, most: most, fault: fault,
 		plain: func(s *v1alpha1.OpenCXContactSpec) map[string]string {
 			if value, _ := in(s); value != nil {
 				return map[string]string{"": *value}
@@ -88,7 +87,7 @@ func one(path string, fault func(string) string, in func(*v1alpha1.OpenCXContact
 // many is a field with a map of values.
 func many(path string, fault func(string) string, in func(*v1alpha1.OpenCXContactSpec) (plain, sources), out func(*opencx.Contact) *map[string]opencx.Secret) field {
 	return field{
-		path: path, fault: fault,
+		path: path, most: maxValue, fault: fault,
 		plain: func(s *v1alpha1.OpenCXContactSpec) map[string]string { values, _ := in(s); return values },
 		from:  func(s *v1alpha1.OpenCXContactSpec) map[string]v1alpha1.ValueSource { _, from := in(s); return from },
 		send:  func(c *opencx.Contact, values map[string]opencx.Secret) { *out(c) = values },
@@ -110,30 +109,6 @@ func override(name string, fault func(string) string, in func(*v1alpha1.HTTPActi
 			}
 			return out(c.HTTPActionOverrides)
 		})
-}
-
-func noFault(string) string { return "" }
-
-// maxEmail is the most characters of an address, as in the CRD.
-const maxEmail = 320
-
-// emailBody and the conditions beside it are the CRD's rules of spec.email.
-var emailBody = regexp.MustCompile(`^[A-Za-z0-9_'+\-.]*[A-Za-z0-9_+\-]@([A-Za-z0-9][A-Za-z0-9\-]*[.])+[A-Za-z]{2,}$`)
-
-func emailFault(text string) string {
-	if len(text) <= maxEmail && emailBody.MatchString(text) && !strings.HasPrefix(text, ".") && !strings.Contains(text, "..") {
-		return ""
-	}
-	return "is not an address that OpenCX accepts, like jane.doe@example.com"
-}
-
-// headerFault knows what a header can carry: RFC 9110, section 5.5, allows a tab
-// and no other control character.
-func headerFault(value string) string {
-	if strings.ContainsFunc(value, func(r rune) bool { return r != '\t' && (r < ' ' || r == 0x7f) }) {
-		return "has a control character, such as a line break, which no header can carry"
-	}
-	return ""
 }
 
 // at is the place of one value of the field; suffix is "From" for a source.

@@ -82,7 +82,7 @@ func TestAnswersThatAreNoGoodAreReportedAsFarAsTheyCame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, requests := rawServer(t, tt.answer)
-			err := clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{Name: secret("Jane")})
+			err := clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{Name: secret("Jane")}.Payload())
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("error = %.300v, want %s", err, tt.want)
 			}
@@ -96,7 +96,7 @@ func TestAnswersThatAreNoGoodAreReportedAsFarAsTheyCame(t *testing.T) {
 func TestASuccessStaysOneWhateverItsBody(t *testing.T) {
 	t.Run("shorter than announced", func(t *testing.T) {
 		address, _ := rawServer(t, []byte("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"))
-		if err := clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{}); err != nil {
+		if err := clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -108,7 +108,7 @@ func TestASuccessStaysOneWhateverItsBody(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		})
-		if err := client.UpdateContact(t.Context(), testKey(t), testID, Contact{}); err != nil {
+		if err := client.UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -122,7 +122,7 @@ func TestAnErrorBodyThatNeverEndsIsGivenUp(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	err := client.UpdateContact(t.Context(), testKey(t), testID, Contact{})
+	err := client.UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload())
 	if got, ok := errors.AsType[*APIError](err); !ok || got.StatusCode != http.StatusBadGateway {
 		t.Errorf("error = %v", err)
 	}
@@ -151,7 +151,7 @@ func TestRetryAfterThatIsAbsurd(t *testing.T) {
 			w.Header()["Retry-After"] = []string{"9", "Fri, 31 Dec 2100 00:00:00 GMT"}
 			w.WriteHeader(http.StatusTooManyRequests)
 		})
-		got, ok := errors.AsType[*APIError](client.UpdateContact(t.Context(), testKey(t), testID, Contact{}))
+		got, ok := errors.AsType[*APIError](client.UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload()))
 		if !ok || got.RetryAfter != 9*time.Second {
 			t.Errorf("error = %+v", got)
 		}
@@ -161,7 +161,7 @@ func TestRetryAfterThatIsAbsurd(t *testing.T) {
 func TestTLS(t *testing.T) {
 	update := func(t *testing.T, address string) error {
 		t.Helper()
-		return clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{})
+		return clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload())
 	}
 	t.Run("a certificate of somebody unknown is refused before anything is sent", func(t *testing.T) {
 		var requests atomic.Int32
@@ -199,7 +199,7 @@ func TestTLS(t *testing.T) {
 // variables once.
 func TestEnvironment(t *testing.T) {
 	if address := os.Getenv("OPENCX_TEST_CALL"); address != "" {
-		fmt.Printf("result: %v\n", clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{}))
+		fmt.Printf("result: %v\n", clientAt(t, address).UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload()))
 		return
 	}
 	call := func(t *testing.T, address string, environment ...string) string {

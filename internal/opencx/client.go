@@ -4,7 +4,6 @@
 package opencx
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,28 +128,24 @@ func (c *Client) BaseURL() string { return c.baseURL.String() }
 
 // UpdateContact sends PATCH {base}/contacts/{id}. Any 2xx is success, whatever
 // its body. Every other answer is an *APIError, no answer a *NoAnswerError.
-// Neither text contains the key or a value of contact. Any other error means
-// that nothing was sent.
-func (c *Client) UpdateContact(ctx context.Context, key APIKey, id string, contact Contact) error {
+// Neither text repeats the key or a private value of the contact. Any other error
+// means that nothing was sent.
+func (c *Client) UpdateContact(ctx context.Context, key APIKey, id string, contact Payload) error {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	request, err := c.newUpdateRequest(ctx, key, id, contact)
 	if err != nil {
 		return err
 	}
-	return c.send(request, func() masker { return newMasker(key, contact) })
+	return c.send(request, append([]Secret{key.Secret}, contact.private...))
 }
 
-func (c *Client) newUpdateRequest(ctx context.Context, key APIKey, id string, contact Contact) (*http.Request, error) {
+func (c *Client) newUpdateRequest(ctx context.Context, key APIKey, id string, contact Payload) (*http.Request, error) {
 	address, err := c.contactURL(id)
 	if err != nil {
 		return nil, err
 	}
-	body, err := contact.encode()
-	if err != nil {
-		return nil, fmt.Errorf("encoding contact: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, c.BaseURL(), bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, c.BaseURL(), strings.NewReader(contact.body.value))
 	if err != nil {
 		return nil, fmt.Errorf("building request: %w", err)
 	}
@@ -178,8 +173,8 @@ func (c *Client) contactURL(id string) (*url.URL, error) {
 	return &u, nil
 }
 
-// send does the round trip. mask is called only when there is a text to show.
-func (c *Client) send(request *http.Request, mask func() masker) error {
+// send does the round trip. No text of the error repeats a private value.
+func (c *Client) send(request *http.Request, private []Secret) error {
 	seen := &wire{}
 	request = request.WithContext(seen.watch(request.Context()))
 	start := time.Now()
@@ -193,21 +188,21 @@ func (c *Client) send(request *http.Request, mask func() masker) error {
 	if err != nil {
 		// The other connections may be as dead as this one: the next call opens its own.
 		c.http.CloseIdleConnections()
-		return noAnswer(err, seen, mask())
+		return noAnswer(err, seen, private)
 	}
 	defer func() { _ = response.Body.Close() }()
 	// Not every body ends with its request.
 	defer context.AfterFunc(request.Context(), func() { _ = response.Body.Close() })()
-	return checkResponse(response, mask)
+	return checkResponse(response, private)
 }
 
-func noAnswer(err error, seen *wire, mask masker) *NoAnswerError {
+func noAnswer(err error, seen *wire, private []Secret) *NoAnswerError {
 	cause := err
 	// url.Error repeats the method and the address, which are known.
 	if urlError, ok := errors.AsType[*url.Error](err); ok {
 		cause = urlError.Err
 	}
-	message := mask.clean(cause.Error())
+	message := clean(cause.Error(), private)
 	if errors.Is(err, context.DeadlineExceeded) {
 		message = fmt.Sprintf("none came within %s", CallTimeout)
 	}
@@ -217,7 +212,7 @@ func noAnswer(err error, seen *wire, mask masker) *NoAnswerError {
 	return &NoAnswerError{message: message, cause: err, unsent: !seen.connected.Load(), wasIdle: seen.lostIdle(err)}
 }
 
-func checkResponse(response *http.Response, mask func() masker) error {
+func checkResponse(response *http.Response, private []Secret) error {
 	if response.StatusCode >= 200 && response.StatusCode < 300 {
 		drain(response.Body)
 		return nil
@@ -227,7 +222,7 @@ func checkResponse(response *http.Response, mask func() masker) error {
 		// An error while reading leaves what there is; the status code counts.
 		body, _ = io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 	}
-	return newAPIError(response.StatusCode, response.Header, body, mask(), time.Now())
+	return newAPIError(response.StatusCode, response.Header, body, private, time.Now())
 }
 
 // drain reads the rest of a body, within bounds. What is left then costs the

@@ -1,10 +1,10 @@
 package opencx
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
+	"strings"
 )
 
 // Contact is the part of a contact that an update carries: the "contact"
@@ -17,6 +17,9 @@ type Contact struct {
 	Name                *Secret
 	CustomData          map[string]Secret
 	HTTPActionOverrides *HTTPActionOverrides
+	// Private are those of the values above that no text of an answer may repeat where
+	// it is shown.
+	Private []Secret
 }
 
 // HTTPActionOverrides is PublicAPIHttpOverrides in OpenCX's page: values that
@@ -28,21 +31,15 @@ type HTTPActionOverrides struct {
 	Headers     map[string]Secret
 }
 
-// Fingerprint tells contacts apart by what an update of them sends. It is a digest
-// under a random seed, so it is worth little to anybody who does not know that.
-type Fingerprint [sha256.Size]byte
-
-// Fingerprint returns the same for what sends the same, and the same seed.
-func (c Contact) Fingerprint(seed string) (Fingerprint, error) {
-	body, err := c.encode()
-	mac := hmac.New(sha256.New, []byte(seed))
-	mac.Write(body)
-	return Fingerprint(mac.Sum(nil)), err
+// Payload is an update of a contact as it is sent: {"contact": {…}}, with map keys
+// sorted and no HTML escapes, so that equal contacts are equal bytes.
+type Payload struct {
+	body    Secret
+	private []Secret
 }
 
-// encode returns the body of the update: {"contact": {…}} with map keys sorted
-// and no HTML escapes, so that equal contacts are equal bytes.
-func (c Contact) encode() ([]byte, error) {
+// Payload encodes the update.
+func (c Contact) Payload() Payload {
 	type overrides struct {
 		QueryParams map[string]string `json:"query_params,omitzero"`
 		PathParams  map[string]string `json:"path_params,omitzero"`
@@ -60,15 +57,14 @@ func (c Contact) encode() ([]byte, error) {
 	if o := c.HTTPActionOverrides; o != nil {
 		wire.HTTPActionOverrides = &overrides{unwrapAll(o.QueryParams), unwrapAll(o.PathParams), unwrapAll(o.BodyParams), unwrapAll(o.Headers)}
 	}
-	var body bytes.Buffer
+	var body strings.Builder
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(struct {
+	// Texts can always be encoded, and a strings.Builder takes all.
+	_ = encoder.Encode(struct {
 		Contact contact `json:"contact"`
-	}{wire}); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(body.Bytes(), []byte("\n")), nil
+	}{wire})
+	return Payload{Secret{strings.TrimSuffix(body.String(), "\n")}, c.Private}
 }
 
 func unwrap(s *Secret) *string {
@@ -89,22 +85,16 @@ func unwrapAll(secrets map[string]Secret) map[string]string {
 	return values
 }
 
-// values returns every value that an update of c sends.
-func (c Contact) values() []string {
-	var values []string
-	for _, scalar := range []*Secret{c.Email, c.Phone, c.Name} {
-		if scalar != nil {
-			values = append(values, scalar.value)
-		}
-	}
-	maps := []map[string]Secret{c.CustomData}
-	if o := c.HTTPActionOverrides; o != nil {
-		maps = append(maps, o.QueryParams, o.PathParams, o.BodyParams, o.Headers)
-	}
-	for _, m := range maps {
-		for _, s := range m {
-			values = append(values, s.value)
-		}
-	}
-	return values
+// Size is the length of what is sent, in bytes.
+func (p Payload) Size() int { return len(p.body.value) }
+
+// Fingerprint tells payloads apart. It is a digest under a random seed, so it is worth
+// little to anybody who does not know that.
+type Fingerprint [sha256.Size]byte
+
+// Fingerprint returns the same for what sends the same, and the same seed.
+func (p Payload) Fingerprint(seed string) Fingerprint {
+	mac := hmac.New(sha256.New, []byte(seed))
+	mac.Write([]byte(p.body.value))
+	return Fingerprint(mac.Sum(nil))
 }

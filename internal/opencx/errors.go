@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// APIError is an answer of OpenCX that is not a 2xx. Its texts are safe to
-// show: they are short and contain neither the key nor any value that was sent.
+// APIError is an answer of OpenCX that is not a 2xx. Its texts are safe to show to
+// whoever may see the contact: they are short and repeat neither the key nor any value
+// that came from a Secret.
 type APIError struct {
 	// StatusCode is the HTTP status code.
 	StatusCode int
-	// Message and Name are "message" and "error" of OpenCX's ErrorDto, "" when
-	// the answer has none or they cannot be shown.
+	// Message and Name are "message" and "error" of OpenCX's ErrorDto, "" when the
+	// answer has none. When either repeats a value, Message says so and Name is "".
 	Message, Name string
 	// RetryAfter is how long OpenCX asked to wait (Retry-After, RFC 9110
 	// section 10.2.3), counted from the arrival of the answer; 0 when it did
@@ -73,7 +74,7 @@ func (e *NoAnswerError) Unwrap() error { return e.cause }
 
 // newAPIError reads what can be known from an answer that is not a 2xx. body
 // may be cut short, empty, or no JSON at all.
-func newAPIError(status int, header http.Header, body []byte, mask masker, now time.Time) *APIError {
+func newAPIError(status int, header http.Header, body []byte, private []Secret, now time.Time) *APIError {
 	e := &APIError{StatusCode: status, RetryAfter: retryAfter(header.Get("Retry-After"), now)}
 	var dto struct {
 		Message json.RawMessage `json:"message"`
@@ -82,8 +83,10 @@ func newAPIError(status int, header http.Header, body []byte, mask masker, now t
 	// Anything but an ErrorDto, such as a proxy's HTML page, has no text that
 	// is worth showing to a person.
 	if json.Unmarshal(body, &dto) == nil {
-		e.Message = mask.clean(text(dto.Message))
-		e.Name = mask.clean(text(dto.Error))
+		e.Message, e.Name = clean(text(dto.Message), private), clean(text(dto.Error), private)
+	}
+	if e.Message == withheld || e.Name == withheld {
+		e.Message, e.Name = withheld, ""
 	}
 	return e
 }

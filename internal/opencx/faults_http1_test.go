@@ -122,7 +122,7 @@ func TestNoRequestAsksForAnExpectation(t *testing.T) {
 			t.Errorf("Expect: %s", expect)
 		}
 	})
-	if err := client.UpdateContact(t.Context(), testKey(t), testID, sized(largeBody)); err != nil {
+	if err := client.UpdateContact(t.Context(), testKey(t), testID, sized(largeBody).Payload()); err != nil {
 		t.Error(err)
 	}
 }
@@ -196,7 +196,7 @@ func TestARequestThatMeetsTheEndOfItsConnectionIsNotRepeated(t *testing.T) {
 			close(now)
 			<-first.arrived
 
-			err := client.UpdateContact(t.Context(), testKey(t), testID, sized(tt.body))
+			err := client.UpdateContact(t.Context(), testKey(t), testID, sized(tt.body).Payload())
 			if got := outcomeOf(err); got != tt.want || s.requests.Load() != 1 {
 				t.Errorf("outcome = %+v, want %+v; error: %v; %d requests arrived, want 1", got, tt.want, err, s.requests.Load())
 			}
@@ -233,7 +233,7 @@ func TestTheCallAfterALostConnectionOpensItsOwn(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 2 {
 		calls.Go(func() {
-			if err := client.UpdateContact(t.Context(), testKey(t), testID, sized(smallBody)); err != nil {
+			if err := client.UpdateContact(t.Context(), testKey(t), testID, sized(smallBody).Payload()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -246,7 +246,7 @@ func TestTheCallAfterALostConnectionOpensItsOwn(t *testing.T) {
 	<-one.arrived
 	<-other.arrived
 
-	if got := outcomeOf(client.UpdateContact(t.Context(), testKey(t), testID, sized(smallBody))); got != lost {
+	if got := outcomeOf(client.UpdateContact(t.Context(), testKey(t), testID, sized(smallBody).Payload())); got != lost {
 		t.Errorf("outcome = %+v, want %+v", got, lost)
 	}
 	s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 200})

@@ -241,7 +241,7 @@ func TestAnHTTP2RequestThatMeetsTheEndOfItsConnectionIsNotRepeated(t *testing.T)
 				close(now)
 				<-first.arrived
 
-				err := client.UpdateContact(t.Context(), testKey(t), testID, sized(body))
+				err := client.UpdateContact(t.Context(), testKey(t), testID, sized(body).Payload())
 				if got := outcomeOf(err); got != lost || s.requests.Load() != 1 {
 					t.Errorf("outcome = %+v, want %+v; error: %v; %d requests arrived, want 1", got, lost, err, s.requests.Load())
 				}

@@ -174,7 +174,7 @@ func outcomeOf(err error) outcome {
 func (s *wireServer) call(ctx context.Context, t *testing.T, client *Client, contact Contact, want outcome) {
 	t.Helper()
 	before := s.requests.Load()
-	err := client.UpdateContact(ctx, testKey(t), testID, contact)
+	err := client.UpdateContact(ctx, testKey(t), testID, contact.Payload())
 	if got := outcomeOf(err); got != want {
 		t.Errorf("outcome = %+v, want %+v; error: %v", got, want, err)
 	}
@@ -209,7 +209,7 @@ func TestARequestWithoutAConnectionCannotArrive(t *testing.T) {
 				}
 				return url.Parse(tt.proxy)
 			}
-			if err := client.UpdateContact(t.Context(), testKey(t), testID, Contact{}); outcomeOf(err) != (outcome{}) {
+			if err := client.UpdateContact(t.Context(), testKey(t), testID, Contact{}.Payload()); outcomeOf(err) != (outcome{}) {
 				t.Errorf("outcome = %+v, want that it cannot arrive; error: %v", outcomeOf(err), err)
 			}
 		})
@@ -224,7 +224,7 @@ func TestARequestWithoutAConnectionCannotArrive(t *testing.T) {
 		})
 		client, links := wireClient(t, hangs, nil)
 		client.baseURL.Scheme = "https"
-		if err := client.UpdateContact(ctx, testKey(t), testID, Contact{}); outcomeOf(err) != (outcome{}) {
+		if err := client.UpdateContact(ctx, testKey(t), testID, Contact{}.Payload()); outcomeOf(err) != (outcome{}) {
 			t.Errorf("outcome = %+v, want that it cannot arrive; error: %v", outcomeOf(err), err)
 		}
 		_ = (<-links).Close() // the transport goes on with the handshake, for requests to come
