@@ -46,7 +46,9 @@ var _ = Describe("config/policies", Ordered, func() {
 		runFromPage(ctx, "kubectl apply -k config/policies")
 		DeferCleanup(func(ctx SpecContext) {
 			runFromPage(ctx, "kubectl delete -k config/policies")
-			Eventually(func() error { return try(ctx, shop, `{"contactID":"jane"}`) }).Should(Succeed())
+			Eventually(func() error {
+				return try(ctx, shop, `{"contactID":"jane","email":"jane.doe@example.com","httpActionOverrides":{"headers":{"X-Tenant":"acme"}}}`)
+			}).Should(Succeed())
 		})
 		Eventually(func() error { return try(ctx, shop, `{"contactID":"jane"}`) }).Should(MatchError(ContainSubstring(notAllowed)))
 
