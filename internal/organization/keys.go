@@ -193,7 +193,7 @@ func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, 
 		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q has no key %q: add it, or name another one", name.Name, from.field)}
 		return own, nil
 	}
-	if own.key, err = opencx.NewAPIKey(string(value)); err != nil {
+	if own.key, err = opencx.NewAPIKey(value); err != nil {
 		own.problem = &status.Problem{Reason: v1alpha1.APIKeyInvalidReason, Message: fmt.Sprintf("spec.apiKeySecretRef: key %q of Secret %q: %s: correct it", from.field, name.Name, err)}
 	}
 	return own, nil
