@@ -19,12 +19,13 @@ const (
 	tellWait = longWait - time.Second
 )
 
-// waitsFor says what a contact waits for, where it is not its turn alone.
+// waitsFor says what a contact waits for, where it is not its turn alone. The readers of
+// contacts need not know which objects the operator keeps: its log names those.
 var waitsFor = map[budget.Obstacle]string{
 	budget.RateLimited: "OpenCX has asked for a pause, for the whole organization; the change waits until it is over",
 	budget.Unavailable: "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again",
 	budget.Unproven:    "OpenCX has not accepted the API key of the organization yet, and all such organizations share a tenth of the limit; the change waits for its turn",
-	budget.Unsaved:     "What is sent must be noted in ConfigMap opencx-operator-budget first, which fails: see the log of the operator; the change waits until it succeeds",
+	budget.Unsaved:     "The operator cannot note at present how much it sends, without which it sends nothing, for nobody; the change waits until it can, which is tried again: if this lasts, tell who runs the operator",
 }
 
 // unreadMessage does not say which of the two it is: the key is nobody's business who
