@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
@@ -40,38 +41,63 @@ func (k *keys) changed() {
 	}
 }
 
-// compare says in own that another organization came to the same key before, if one
-// did. That one goes on; two windows for one quota would exceed it.
-func (o *Organizations) compare(ctx context.Context, organization *v1alpha1.OpenCXOrganization, own *heldKey) error {
-	if own.problem != nil && !own.isDuplicate() {
-		own.compared = true
-		return nil
-	}
-	var duplicate *status.Problem
-	unread := false
+// holder is an organization and the key that it holds.
+type holder struct {
+	organization *v1alpha1.OpenCXOrganization
+	key          *heldKey
+}
+
+// cameFirst says whether h came to its key before other did.
+func (h holder) cameFirst(other holder) bool {
+	return cameFirst(h.organization, h.key.turn, other.organization, other.key.turn)
+}
+
+// compare says of each held key that another organization came to it before, if one did.
+// That one goes on; two windows for one quota would exceed it. It looks at all at once,
+// so that hundreds of organizations do not each compare themselves with all others.
+// A suspended one is in nobody's way; asked is compared though it may be suspended.
+func (o *Organizations) compare(ctx context.Context, asked *v1alpha1.OpenCXOrganization) error {
 	var all v1alpha1.OpenCXOrganizationList
 	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing organizations: %w", err)
 	}
 	for i := range all.Items {
+		o.names(&all.Items[i]) // so that one read of a Secret serves all
+	}
+	var holders []holder
+	first, unread := map[opencx.APIKey]holder{}, false
+	for i := range all.Items {
 		other := &all.Items[i]
-		if other.UID == organization.UID || other.Spec.Suspend || !other.DeletionTimestamp.IsZero() {
+		active := !other.Spec.Suspend && other.DeletionTimestamp.IsZero()
+		if !active && other.UID != asked.UID {
 			continue
 		}
-		theirs, err := o.hold(ctx, other)
+		held, err := o.hold(ctx, other)
 		if err != nil {
 			// One organization's Secret stops nobody else; it is compared at the next look.
 			log.FromContext(ctx).Error(err, "Comparing an API key with that of another organization", "organization", client.ObjectKeyFromObject(other))
 			unread = true
 			continue
 		}
-		if theirs.key == own.key && cameFirst(other, theirs.turn, organization, own.turn) {
+		h := holder{other, held}
+		holders = append(holders, h)
+		if before, known := first[held.key]; active && (!known || h.cameFirst(before)) {
+			first[held.key] = h
+		}
+	}
+	for _, h := range holders {
+		unusable := h.key.problem != nil && !h.key.isDuplicate()
+		h.key.compared = !unread || unusable
+		if unusable {
+			continue
+		}
+		h.key.problem = nil
+		if before, known := first[h.key.key]; known && before.cameFirst(h) {
 			// Its name is nobody's business who may not see it.
-			duplicate = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
+			h.key.problem = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
 				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
 		}
 	}
-	own.problem, own.compared = duplicate, !unread
 	return nil
 }
 

@@ -33,7 +33,9 @@ const readTimeout, slowRead = 5 * time.Second, time.Second
 type keys struct {
 	mu   sync.Mutex
 	held map[types.NamespacedName]*heldKey
-	turn int // counts contents, in the order in which organizations came to them
+	// readings are what was read of their Secrets.
+	readings readings
+	turn     int // counts contents, in the order in which organizations came to them
 	// A read has hung, and failed with unread: until unreadUntil nothing is read.
 	unreadUntil time.Time
 	unread      error
@@ -103,7 +105,8 @@ func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (hel
 	}
 	own, err := o.hold(ctx, found)
 	if err == nil && !own.compared {
-		err = o.compare(ctx, found, own)
+		err = o.compare(ctx, found)
+		own = o.keys.held[name] // which may be a later version by now
 	}
 	if err != nil {
 		return heldKey{}, err
@@ -126,6 +129,7 @@ func (o *Organizations) KeyProven(name types.NamespacedName, version string) {
 func (o *Organizations) ForgetKey(name types.NamespacedName) {
 	o.keys.mu.Lock()
 	defer o.keys.mu.Unlock()
+	o.keys.readings.drop(name)
 	if _, held := o.keys.held[name]; held { // not one that tenants invent
 		delete(o.keys.held, name)
 		o.keys.changed()
@@ -139,12 +143,12 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	if err != nil {
 		return nil, err
 	}
-	from := source{secret.UID, cmp.Or(organization.Spec.APIKeySecretRef.Key, DefaultAPIKeyField)}
+	from := source{secret.UID, fieldOf(organization)}
 	before := o.keys.held[name]
 	if before != nil && before.from == from && !isNewer(secret.ResourceVersion, before.version) {
 		return before, nil
 	}
-	own, err := o.readKey(ctx, types.NamespacedName{Namespace: organization.Namespace, Name: organization.Spec.APIKeySecretRef.Name}, from)
+	own, err := o.readKey(ctx, organization, from, secret.ResourceVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -164,39 +168,56 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	return own, nil
 }
 
-// readKey reads a key from the API server. The failure of a slow read is believed for as
-// long as it took, so that those who need a key do not hang one after the other.
-func (o *Organizations) readKey(ctx context.Context, name types.NamespacedName, from source) (*heldKey, error) {
+// readKey returns a key as it is in that version of a Secret, or in a later one, which it
+// reads unless it was read for another organization.
+func (o *Organizations) readKey(ctx context.Context, organization *v1alpha1.OpenCXOrganization, from source, version string) (*heldKey, error) {
+	known := o.names(organization)
+	if !known.knows(from, version) {
+		if err := o.readSecret(ctx, known); err != nil {
+			return nil, err
+		}
+	}
+	found := known.fields[from.field]
+	return &heldKey{from: source{known.uid, from.field}, version: known.version, key: found.key, problem: found.problem}, nil
+}
+
+// names notes which key of which Secret an organization names, and returns what is known
+// of that Secret.
+func (o *Organizations) names(organization *v1alpha1.OpenCXOrganization) *reading {
+	return o.keys.readings.use(client.ObjectKeyFromObject(organization), secretNameOf(organization), fieldOf(organization))
+}
+
+func secretNameOf(organization *v1alpha1.OpenCXOrganization) types.NamespacedName {
+	return types.NamespacedName{Namespace: organization.Namespace, Name: organization.Spec.APIKeySecretRef.Name}
+}
+
+func fieldOf(organization *v1alpha1.OpenCXOrganization) string {
+	return cmp.Or(organization.Spec.APIKeySecretRef.Key, DefaultAPIKeyField)
+}
+
+// readSecret reads a Secret from the API server. The failure of a slow read is believed
+// for as long as it took, so that those who need a key do not hang one after the other.
+func (o *Organizations) readSecret(ctx context.Context, into *reading) error {
 	began := time.Now()
 	if began.Before(o.keys.unreadUntil) {
-		return nil, o.keys.unread
+		return o.keys.unread
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	own := &heldKey{from: from}
-	var secret corev1.Secret
-	err := o.Live.Get(ctx, name, &secret)
+	secret := &corev1.Secret{}
+	err := o.Live.Get(ctx, into.secret, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q does not exist: create it with the API key under %q", name.Name, from.field)}
-		return own, nil
+		secret = nil
 	case err != nil:
-		err = fmt.Errorf("reading Secret %s: %w", name, err)
+		err = fmt.Errorf("reading Secret %s: %w", into.secret, err)
 		if took := time.Since(began); took >= slowRead {
 			o.keys.unread, o.keys.unreadUntil = err, time.Now().Add(took)
 		}
-		return nil, err
+		return err
 	}
-	own.from.uid, own.version = secret.UID, secret.ResourceVersion
-	value, found := secret.Data[from.field]
-	if !found {
-		own.problem = &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Missing: true, Message: fmt.Sprintf("spec.apiKeySecretRef: Secret %q has no key %q: add it, or name another one", name.Name, from.field)}
-		return own, nil
-	}
-	if own.key, err = opencx.NewAPIKey(value); err != nil {
-		own.problem = &status.Problem{Reason: v1alpha1.APIKeyInvalidReason, Message: fmt.Sprintf("spec.apiKeySecretRef: key %q of Secret %q: %s: correct it", from.field, name.Name, err)}
-	}
-	return own, nil
+	into.set(secret)
+	return nil
 }
 
 // isNewer says whether a version of an object is newer than another one of the same.
@@ -214,7 +235,7 @@ func isNewer(version, than string) bool {
 func (o *Organizations) secretOf(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (*metav1.PartialObjectMetadata, error) {
 	metadata := &metav1.PartialObjectMetadata{}
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	name := types.NamespacedName{Namespace: organization.Namespace, Name: organization.Spec.APIKeySecretRef.Name}
+	name := secretNameOf(organization)
 	if err := o.Cache.Get(ctx, name, metadata, shared); client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("reading the version of Secret %s: %w", name, err)
 	}

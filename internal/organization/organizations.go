@@ -66,7 +66,7 @@ type Organizations struct {
 
 // New returns Organizations that hold no key yet.
 func New(options Options) *Organizations {
-	return &Organizations{Options: options, seed: rand.Text(), keys: keys{held: map[types.NamespacedName]*heldKey{}}}
+	return &Organizations{Options: options, seed: rand.Text(), keys: keys{held: map[types.NamespacedName]*heldKey{}, readings: newReadings()}}
 }
 
 // Index is the index of contacts by the namespace/name of their organization.
