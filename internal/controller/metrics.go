@@ -55,7 +55,7 @@ const listTimeout = 5 * time.Second
 
 var (
 	contactsDesc = prometheus.NewDesc("opencx_contacts",
-		"OpenCXContact objects by organization, and by status and reason of their Ready condition; organization is \"\" where it does not exist, reason before the first look.",
+		"OpenCXContact objects by organization, and by status and reason of their Ready condition; organization is \"\" where it does not exist or is closed to the contact, reason before the first look.",
 		[]string{"organization", "ready", "reason"}, nil)
 	limitDesc = prometheus.NewDesc("opencx_budget_limit",
 		"Requests that the operator allows itself in a window, by organization; less than was set while others use the same quota.",
@@ -134,20 +134,24 @@ func (c collector) contacts(ctx context.Context, out chan<- prometheus.Metric) e
 		ready                metav1.ConditionStatus
 	}
 	counts := map[group]int{}
-	labels := map[types.NamespacedName]string{} // not of what does not exist, which tenants invent
+	type use struct {
+		organization types.NamespacedName
+		namespace    string
+	}
+	labels := map[use]string{} // not of what tenants invent, nor of what is closed to them
 	for i := range contacts.Items {
-		name := c.organizations.NameFor(&contacts.Items[i])
-		if _, known := labels[name]; !known {
-			found, err := c.organizations.Get(ctx, name)
+		u := use{c.organizations.NameFor(&contacts.Items[i]), contacts.Items[i].Namespace}
+		if _, known := labels[u]; !known {
+			may, err := c.organizations.MayUse(ctx, u.organization, u.namespace)
 			if err != nil {
 				return err
 			}
-			if labels[name] = ""; found != nil {
-				labels[name] = name.String()
+			if labels[u] = ""; may {
+				labels[u] = u.organization.String()
 			}
 		}
 		s := stateOf(&contacts.Items[i].Status)
-		counts[group{labels[name], s.reason, cmp.Or(s.ready, metav1.ConditionUnknown)}]++
+		counts[group{labels[u], s.reason, cmp.Or(s.ready, metav1.ConditionUnknown)}]++
 	}
 	for g, n := range counts {
 		out <- prometheus.MustNewConstMetric(contactsDesc, prometheus.GaugeValue, float64(n), g.organization, string(g.ready), g.reason)
