@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type unreadable struct {
 	http.RoundTripper
 	path  atomic.Pointer[string] // how that of the object ends
 	hangs atomic.Bool
+	code  atomic.Int32 // of its answers; 0 is 500
 }
 
 func (u *unreadable) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -29,7 +31,7 @@ func (u *unreadable) RoundTrip(request *http.Request) (*http.Response, error) {
 		<-request.Context().Done()
 		return nil, request.Context().Err()
 	}
-	return &http.Response{StatusCode: http.StatusInternalServerError, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, Request: request}, nil
+	return &http.Response{StatusCode: cmp.Or(int(u.code.Load()), http.StatusInternalServerError), ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, Request: request}, nil
 }
 
 // startUnreadable restarts the operator with an API server that can be made unreadable.
