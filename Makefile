@@ -65,7 +65,7 @@ CRDS := config/crd/bases
 .PHONY: manifests
 manifests: ## Generate the CRDs and the RBAC role.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$(CRDS)
-	for crd in $(CRDS)/*.yaml; do awk -f hack/crd.awk $$crd >$$crd.new && mv $$crd.new $$crd; done
+	for crd in $(CRDS)/*.yaml; do awk -f hack/crd.awk $$crd >$$crd.new || { rm $$crd.new; exit 1; }; mv $$crd.new $$crd; done
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac/manager
 
 .PHONY: fmt

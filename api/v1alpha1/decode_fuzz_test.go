@@ -123,7 +123,7 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 		return "2026-01-02T03:04:05Z"
 	case isTime(name):
 		return oddTimes[r.IntN(len(oddTimes))]
-	case name == "name" && schema.MaxLength != nil && r.IntN(20) > 0: // of an object; that of a contact has no limit
+	case name == "name" && *schema.MinLength > 0 && r.IntN(20) > 0: // of an object; that of a contact may be empty
 		return "a-secret.1"
 	case name == "key" && r.IntN(20) > 0:
 		return "a_key"

@@ -53,12 +53,16 @@ type OpenCXContactSpec struct {
 	// +optional
 	EmailFrom *ValueSource `json:"emailFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
-	// phone is the contact's phone number, as text in the form OpenCX shall
-	// have it, for example "+12025550123". When absent, OpenCX keeps the number
-	// it has; "" is sent as it is. A number that OpenCX refuses makes Ready
-	// False with reason Rejected.
+	// phone is the contact's phone number, as text of up to 64 characters in the
+	// form OpenCX shall have it, for example "+12025550123". When absent, OpenCX
+	// keeps the number it has; "" is sent as it is. A number that OpenCX refuses
+	// makes Ready False with reason Rejected. U+0000 is refused here, as in every
+	// other text.
 	// +optional
-	Phone *string `json:"phone,omitempty"` //nolint:kubeapilinter // OpenCX documents no limit of its length
+	// +kubebuilder:validation:MinLength=0
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="!self.contains('\\u0000')",message="phone must not contain U+0000: remove that character"
+	Phone *string `json:"phone,omitempty"`
 
 	// phoneFrom takes the number from a key of a Secret or ConfigMap in the
 	// contact's own namespace; not together with phone. While the object or the
@@ -67,11 +71,14 @@ type OpenCXContactSpec struct {
 	// +optional
 	PhoneFrom *ValueSource `json:"phoneFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
-	// name is the contact's display name. When absent, OpenCX keeps the name it
-	// has; "" is sent as it is. A name that OpenCX refuses makes Ready False
-	// with reason Rejected.
+	// name is the contact's display name, of up to 1024 characters. When absent,
+	// OpenCX keeps the name it has; "" is sent as it is. A name that OpenCX refuses
+	// makes Ready False with reason Rejected.
 	// +optional
-	Name *string `json:"name,omitempty"` //nolint:kubeapilinter // OpenCX documents no limit of its length
+	// +kubebuilder:validation:MinLength=0
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.contains('\\u0000')",message="name must not contain U+0000: remove that character"
+	Name *string `json:"name,omitempty"`
 
 	// nameFrom takes the name from a key of a Secret or ConfigMap in the
 	// contact's own namespace; not together with name. While the object or the
@@ -81,23 +88,34 @@ type OpenCXContactSpec struct {
 	NameFrom *ValueSource `json:"nameFrom,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
 
 	// customData holds up to 64 text values that OpenCX shows its agents and
-	// uses in contact segments. When absent, OpenCX keeps what it has; {} is
+	// uses in contact segments. A name has up to 256 characters, a value up to
+	// 16384, and all together up to 40960. At most 10240 of them may be <, >, & and
+	// control characters, so that the cluster can store the contact. A null
+	// is refused. When absent, OpenCX keeps what it has; {} is
 	// sent as it is. The map is replaced as a whole. Data that OpenCX refuses
 	// makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in customData must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null && !self[k].contains('\\u0000'))",message="a value in customData must be text without U+0000, not null: write a text, which may be empty, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + (dyn(self[k]) == null ? 0 : size(self[k]))).sum() <= 40960",message="customData must have at most 40960 characters in all, names and values together: shorten or remove some"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k.findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')) + (dyn(self[k]) == null ? 0 : size(self[k].findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')))).sum() <= 10240",message="customData must have at most 10240 of the characters <, >, & and control characters, each of which takes six bytes in the cluster: remove some"
 	CustomData map[string]string `json:"customData,omitzero"`
 
 	// customDataFrom holds up to 64 more of customData, each taken from a key of a
 	// Secret or ConfigMap in the contact's own namespace; no name may stand in
-	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// both. A name has up to 256 characters, and all names together up to 4096. A null
+	// is refused. While an object or a key does not exist, nothing is sent and Ready is
 	// False with reason ValueNotFound.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in customDataFrom must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null)",message="a source in customDataFrom must not be null: name a key of a Secret or ConfigMap, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k)).sum() <= 4096",message="the names in customDataFrom must have at most 4096 characters together: shorten some"
 	CustomDataFrom map[string]ValueSource `json:"customDataFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 
 	// httpActionOverrides holds values that OpenCX puts into the HTTP actions
@@ -138,80 +156,116 @@ type OpenCXContactSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.bodyParams) || !has(self.bodyParamsFrom) || self.bodyParams.all(k, !(k in self.bodyParamsFrom))",message="bodyParams and bodyParamsFrom must not have a name in common: remove it from one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.headers) || !has(self.headersFrom) || self.headers.all(h, self.headersFrom.all(f, f.lowerAscii() != h.lowerAscii()))",message="headers and headersFrom must not have a name in common, in capitals or not: remove it from one of them"
 type HTTPActionOverrides struct {
-	// queryParams holds up to 64 query parameters. When absent, OpenCX keeps
-	// what it has; {} is sent as it is. What OpenCX refuses makes Ready False
-	// with reason Rejected.
+	// queryParams holds up to 64 query parameters. A name has up to 256 characters, a
+	// value up to 16384, and all together up to 40960; the other limits are those of
+	// customData. When absent, OpenCX keeps what it has; {} is sent as it is. What
+	// OpenCX refuses makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in queryParams must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null && !self[k].contains('\\u0000'))",message="a value in queryParams must be text without U+0000, not null: write a text, which may be empty, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + (dyn(self[k]) == null ? 0 : size(self[k]))).sum() <= 40960",message="queryParams must have at most 40960 characters in all, names and values together: shorten or remove some"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k.findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')) + (dyn(self[k]) == null ? 0 : size(self[k].findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')))).sum() <= 10240",message="queryParams must have at most 10240 of the characters <, >, & and control characters, each of which takes six bytes in the cluster: remove some"
 	QueryParams map[string]string `json:"queryParams,omitzero"`
 
 	// queryParamsFrom holds up to 64 more of queryParams, each taken from a key of a
 	// Secret or ConfigMap in the contact's own namespace; no name may stand in
-	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// both. A name has up to 256 characters, and all names together up to 4096. A null
+	// is refused. While an object or a key does not exist, nothing is sent and Ready is
 	// False with reason ValueNotFound.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in queryParamsFrom must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null)",message="a source in queryParamsFrom must not be null: name a key of a Secret or ConfigMap, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k)).sum() <= 4096",message="the names in queryParamsFrom must have at most 4096 characters together: shorten some"
 	QueryParamsFrom map[string]ValueSource `json:"queryParamsFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 
-	// pathParams holds up to 64 path parameters. When absent, OpenCX keeps what
-	// it has; {} is sent as it is. What OpenCX refuses makes Ready False with
-	// reason Rejected.
+	// pathParams holds up to 64 path parameters. A name has up to 256 characters, a
+	// value up to 16384, and all together up to 40960; the other limits are those of
+	// customData. When absent, OpenCX keeps what it has; {} is sent as it is. What
+	// OpenCX refuses makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in pathParams must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null && !self[k].contains('\\u0000'))",message="a value in pathParams must be text without U+0000, not null: write a text, which may be empty, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + (dyn(self[k]) == null ? 0 : size(self[k]))).sum() <= 40960",message="pathParams must have at most 40960 characters in all, names and values together: shorten or remove some"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k.findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')) + (dyn(self[k]) == null ? 0 : size(self[k].findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')))).sum() <= 10240",message="pathParams must have at most 10240 of the characters <, >, & and control characters, each of which takes six bytes in the cluster: remove some"
 	PathParams map[string]string `json:"pathParams,omitzero"`
 
 	// pathParamsFrom holds up to 64 more of pathParams, each taken from a key of a
 	// Secret or ConfigMap in the contact's own namespace; no name may stand in
-	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// both. A name has up to 256 characters, and all names together up to 4096. A null
+	// is refused. While an object or a key does not exist, nothing is sent and Ready is
 	// False with reason ValueNotFound.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in pathParamsFrom must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null)",message="a source in pathParamsFrom must not be null: name a key of a Secret or ConfigMap, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k)).sum() <= 4096",message="the names in pathParamsFrom must have at most 4096 characters together: shorten some"
 	PathParamsFrom map[string]ValueSource `json:"pathParamsFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 
-	// bodyParams holds up to 64 body parameters. When absent, OpenCX keeps what
-	// it has; {} is sent as it is. What OpenCX refuses makes Ready False with
-	// reason Rejected.
+	// bodyParams holds up to 64 body parameters. A name has up to 256 characters, a
+	// value up to 16384, and all together up to 40960; the other limits are those of
+	// customData. When absent, OpenCX keeps what it has; {} is sent as it is. What
+	// OpenCX refuses makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in bodyParams must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null && !self[k].contains('\\u0000'))",message="a value in bodyParams must be text without U+0000, not null: write a text, which may be empty, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + (dyn(self[k]) == null ? 0 : size(self[k]))).sum() <= 40960",message="bodyParams must have at most 40960 characters in all, names and values together: shorten or remove some"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k.findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')) + (dyn(self[k]) == null ? 0 : size(self[k].findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')))).sum() <= 10240",message="bodyParams must have at most 10240 of the characters <, >, & and control characters, each of which takes six bytes in the cluster: remove some"
 	BodyParams map[string]string `json:"bodyParams,omitzero"`
 
 	// bodyParamsFrom holds up to 64 more of bodyParams, each taken from a key of a
 	// Secret or ConfigMap in the contact's own namespace; no name may stand in
-	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// both. A name has up to 256 characters, and all names together up to 4096. A null
+	// is refused. While an object or a key does not exist, nothing is sent and Ready is
 	// False with reason ValueNotFound.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in bodyParamsFrom must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null)",message="a source in bodyParamsFrom must not be null: name a key of a Secret or ConfigMap, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k)).sum() <= 4096",message="the names in bodyParamsFrom must have at most 4096 characters together: shorten some"
 	BodyParamsFrom map[string]ValueSource `json:"bodyParamsFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 
-	// headers holds up to 64 HTTP headers. When absent, OpenCX keeps what it
-	// has; {} is sent as it is. What OpenCX refuses makes Ready False with
-	// reason Rejected.
+	// headers holds up to 64 HTTP headers. A name has up to 256 characters, a
+	// value up to 16384, and all together up to 40960; the other limits are those of
+	// customData. When absent, OpenCX keeps what it has; {} is sent as it is. What
+	// OpenCX refuses makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=0
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in headers must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null && !self[k].contains('\\u0000'))",message="a value in headers must be text without U+0000, not null: write a text, which may be empty, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + (dyn(self[k]) == null ? 0 : size(self[k]))).sum() <= 40960",message="headers must have at most 40960 characters in all, names and values together: shorten or remove some"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k.findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')) + (dyn(self[k]) == null ? 0 : size(self[k].findAll('[<>&\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\u2028\\u2029]')))).sum() <= 10240",message="headers must have at most 10240 of the characters <, >, & and control characters, each of which takes six bytes in the cluster: remove some"
 	Headers map[string]string `json:"headers,omitzero"`
 
 	// headersFrom holds up to 64 more of headers, each taken from a key of a
 	// Secret or ConfigMap in the contact's own namespace; no name may stand in
-	// both. While an object or a key does not exist, nothing is sent and Ready is
+	// both. A name has up to 256 characters, and all names together up to 4096. A null
+	// is refused. While an object or a key does not exist, nothing is sent and Ready is
 	// False with reason ValueNotFound.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256 && !k.contains('\\u0000'))",message="a name in headersFrom must have at most 256 characters and no U+0000: shorten it, or remove that character"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, dyn(self[k]) != null)",message="a source in headersFrom must not be null: name a key of a Secret or ConfigMap, or remove the name"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k)).sum() <= 4096",message="the names in headersFrom must have at most 4096 characters together: shorten some"
 	HeadersFrom map[string]ValueSource `json:"headersFrom,omitempty"` //nolint:kubeapilinter // the sibling of a map, which OpenCX has
 }
 

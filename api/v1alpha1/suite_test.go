@@ -16,7 +16,10 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
-var k8s client.Client
+var (
+	controlPlane *operatortest.ControlPlane
+	k8s          client.Client
+)
 
 // crds is the folder of the generated CRDs.
 var crds = filepath.Join("..", "..", "config", "crd", "bases")
@@ -27,7 +30,8 @@ func TestAPI(t *testing.T) {
 }
 
 var _ = BeforeSuite(func() {
-	controlPlane, err := operatortest.StartControlPlane(crds)
+	var err error
+	controlPlane, err = operatortest.StartControlPlane(crds)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
 	k8s = controlPlane.Client
