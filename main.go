@@ -68,6 +68,9 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("finding a cluster: %w", err)
 	}
+	// On an object that was stored before a rule of the CRD, the API server answers
+	// every write of status with a warning that has the refused value in it.
+	restConfig.WarningHandlerWithContext = rest.NoWarnings{}
 	lease := func(time.Duration) error { return nil }
 	var lock resourcelock.Interface
 	if opts.leaderElect {
