@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,33 +62,62 @@ func TestTheScopeIsRead(t *testing.T) {
 	}
 }
 
+func TestAnEndpointListensWhereItIsTold(t *testing.T) {
+	for _, args := range []string{
+		"--pprof-bind-address=0", "--pprof-bind-address=127.0.0.1:6060", "--pprof-bind-address=127.8.0.1:0", "--pprof-bind-address=[::1]:6060",
+		"--pprof-bind-address=[::ffff:127.0.0.1]:6060", "--pprof-bind-address=localhost:6060",
+		"--metrics-bind-address=0", "--metrics-bind-address=:0", "--metrics-bind-address=:65535", "--metrics-bind-address=[::]:8443",
+		"--metrics-bind-address=10.0.0.1:8443 --metrics-secure=false", "--health-probe-bind-address=0", "--health-probe-bind-address=node.example.com:8081",
+	} {
+		opts, _, err := parse(strings.Fields(args)...)
+		_, address, _ := strings.Cut(strings.Fields(args)[0], "=")
+		if got := []string{opts.pprofAddress, opts.metricsAddress, opts.probeAddress}; err != nil || !slices.Contains(got, address) {
+			t.Errorf("%s: addresses %q, error = %v", args, got, err)
+		}
+	}
+}
+
 func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 	for args, want := range map[string]string{
-		"--opencx-api-url=http://api.open.cx": "--opencx-api-url: http would send the API key in the clear",
-		"--opencx-rate-limit=0/1m":            "-opencx-rate-limit: the part before the slash",
-		"--opencx-rate-limit=abc/1m":          "-opencx-rate-limit: the part before the slash",
-		"--opencx-rate-limit=100/8760h":       "-opencx-rate-limit: the part after the slash",
-		"--budget-share=0":                    "--budget-share: 0 is not more than 0 and at most 1: use 0.5 for each of two",
-		"--budget-share=-0.5":                 "--budget-share: -0.5 is not more than 0 and at most 1",
-		"--budget-share=1.01":                 "--budget-share: 1.01 is not more than 0 and at most 1",
-		"--budget-share=NaN":                  "--budget-share: NaN is not more than 0 and at most 1",
-		"--budget-share=50%":                  "--budget-share: \"50%\" is not right: use a number such as 0.5",
-		"--resync-interval=1d":                "--resync-interval: \"1d\" is not right: use a duration such as 90s, 30m or 24h",
-		"--max-concurrent-reconciles=many":    "--max-concurrent-reconciles: \"many\" is not right: use a whole number such as 10",
-		"--leader-elect=maybe":                "--leader-elect: \"maybe\" is not right: use true or false",
-		"--budget-share=0.001":                "--budget-share: 0.001 of 100/1m0s is no request: use a larger share, or a higher --opencx-rate-limit",
-		"--default-organization=acme":         "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
-		"--default-organization=A/b":          "--default-organization",
-		"--default-organization=a/b/c":        "--default-organization",
-		"--watch-namespaces=a,B":              "--watch-namespaces: \"B\" is no name of a namespace",
-		"--watch-namespaces=a,":               "--watch-namespaces: \"\" is no name of a namespace",
-		"--watch-label-selector=a=(":          "--watch-label-selector: ",
-		"--resync-interval=-1h":               "--resync-interval: -1h0m0s is negative",
-		"--resync-interval=1s":                "--resync-interval: 1s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never",
-		"--resync-interval=4m59.9s":           "--resync-interval: 4m59.9s is shorter than 5m",
-		"--max-concurrent-reconciles=0":       "--max-concurrent-reconciles: 0 is not from 1 to 100",
-		"--no-such-flag":                      "not defined: -no-such-flag; --help lists the flags",
-		"extra":                               "unexpected argument \"extra\"",
+		"--opencx-api-url=http://api.open.cx":             "--opencx-api-url: http would send the API key in the clear",
+		"--opencx-rate-limit=0/1m":                        "-opencx-rate-limit: the part before the slash",
+		"--opencx-rate-limit=abc/1m":                      "-opencx-rate-limit: the part before the slash",
+		"--opencx-rate-limit=100/8760h":                   "-opencx-rate-limit: the part after the slash",
+		"--budget-share=0":                                "--budget-share: 0 is not more than 0 and at most 1: use 0.5 for each of two",
+		"--budget-share=-0.5":                             "--budget-share: -0.5 is not more than 0 and at most 1",
+		"--budget-share=1.01":                             "--budget-share: 1.01 is not more than 0 and at most 1",
+		"--budget-share=NaN":                              "--budget-share: NaN is not more than 0 and at most 1",
+		"--budget-share=50%":                              "--budget-share: \"50%\" is not right: use a number such as 0.5",
+		"--resync-interval=1d":                            "--resync-interval: \"1d\" is not right: use a duration such as 90s, 30m or 24h",
+		"--max-concurrent-reconciles=many":                "--max-concurrent-reconciles: \"many\" is not right: use a whole number such as 10",
+		"--leader-elect=maybe":                            "--leader-elect: \"maybe\" is not right: use true or false",
+		"--budget-share=0.001":                            "--budget-share: 0.001 of 100/1m0s is no request: use a larger share, or a higher --opencx-rate-limit",
+		"--default-organization=acme":                     "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
+		"--default-organization=A/b":                      "--default-organization",
+		"--default-organization=a/b/c":                    "--default-organization",
+		"--watch-namespaces=a,B":                          "--watch-namespaces: \"B\" is no name of a namespace",
+		"--watch-namespaces=a,":                           "--watch-namespaces: \"\" is no name of a namespace",
+		"--watch-label-selector=a=(":                      "--watch-label-selector: ",
+		"--resync-interval=-1h":                           "--resync-interval: -1h0m0s is negative",
+		"--resync-interval=1s":                            "--resync-interval: 1s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never",
+		"--resync-interval=4m59.9s":                       "--resync-interval: 4m59.9s is shorter than 5m",
+		"--max-concurrent-reconciles=0":                   "--max-concurrent-reconciles: 0 is not from 1 to 100",
+		"--pprof-bind-address=:6060":                      "--pprof-bind-address: \":6060\" is not on loopback: use 127.0.0.1:6060 and kubectl port-forward, or 0 for none",
+		"--pprof-bind-address=0.0.0.0:6060":               "--pprof-bind-address: \"0.0.0.0:6060\" is not on loopback",
+		"--pprof-bind-address=[::]:6060":                  "--pprof-bind-address: \"[::]:6060\" is not on loopback",
+		"--pprof-bind-address=10.0.0.1:6060":              "--pprof-bind-address: \"10.0.0.1:6060\" is not on loopback",
+		"--pprof-bind-address=localhost.example.com:6060": "--pprof-bind-address: \"localhost.example.com:6060\" is not on loopback",
+		"--pprof-bind-address=127.0.0.1":                  "--pprof-bind-address: \"127.0.0.1\" is no address",
+		"--pprof-bind-address=":                           "--pprof-bind-address: \"\" is no address",
+		"--metrics-bind-address=":                         "--metrics-bind-address: \"\" is no address: write host:port or :port, with a port from 0 to 65535, or 0 for none",
+		"--metrics-bind-address=8443":                     "--metrics-bind-address: \"8443\" is no address",
+		"--metrics-bind-address=:65536":                   "--metrics-bind-address: \":65536\" is no address",
+		"--metrics-bind-address=:https":                   "--metrics-bind-address: \":https\" is no address",
+		"--metrics-bind-address=https://a:1":              "--metrics-bind-address: \"https://a:1\" is no address",
+		"--health-probe-bind-address=::1:81":              "--health-probe-bind-address: \"::1:81\" is no address",
+		"--health-probe-bind-address=:-1":                 "--health-probe-bind-address: \":-1\" is no address",
+		"--no-such-flag":                                  "not defined: -no-such-flag; --help lists the flags",
+		"extra":                                           "unexpected argument \"extra\"",
 	} {
 		_, help, err := parse(args)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || help != "" {
@@ -101,7 +131,7 @@ func TestHelpGivesUnitsAndDefaults(t *testing.T) {
 	if !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error = %v, want flag.ErrHelp", err)
 	}
-	for _, want := range []string{"default \"opencx-system/default\"", "-opencx-rate-limit requests/window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\""} {
+	for _, want := range []string{"default \"opencx-system/default\"", "-opencx-rate-limit requests/window", "default 100/1m0s", "default 24h0m0s", "default \"https://api.open.cx\"", "in the clear to whoever reaches the address", "loopback address of the profiling endpoint"} {
 		if !strings.Contains(help, want) {
 			t.Errorf("help lacks %q:\n%s", want, help)
 		}
