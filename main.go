@@ -22,8 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/controller"
@@ -141,14 +139,6 @@ func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interfa
 		return nil, fmt.Errorf("adding health checks: %w", err)
 	}
 	return mgr, nil
-}
-
-func metricsOptions(opts options) metricsserver.Options {
-	options := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.metricsSecure}
-	if opts.metricsSecure {
-		options.FilterProvider = filters.WithAuthenticationAndAuthorization
-	}
-	return options
 }
 
 // ownNamespace is the operator's own namespace, where the lease and the budget's
