@@ -5,11 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +60,8 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		"`part` of every organization's limit that this instance may use, for shards and clusters that share an organization: more than 0 and at most 1")
 	defaultOrganization := flags.String("default-organization", ownNamespace+"/default",
 		"OpenCXOrganization of contacts that name none, as `namespace/name`")
+	flags.StringVar(&opts.scope.DefaultAPIKeySecret, "default-api-key-secret", "opencx-api-key",
+		"`name` of the only Secret that is read in the namespace of the default organization, when --watch-namespaces is set and lacks that namespace")
 	flags.DurationVar(&opts.resyncInterval, "resync-interval", 24*time.Hour,
 		"time after which an unchanged contact is sent again when neither it nor its organization sets a resyncInterval; 5m or longer, or 0s for never")
 	watchNamespaces := flags.String("watch-namespaces", "",
@@ -73,14 +72,7 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		"contacts that are sent at the same time, from 1 to 100")
 	flags.BoolVar(&opts.leaderElect, "leader-elect", false,
 		"elect a leader, so that of several replicas one is active")
-	flags.StringVar(&opts.metricsAddress, "metrics-bind-address", "0",
-		"`address` of the metrics endpoint, such as :8443; 0 is none")
-	flags.BoolVar(&opts.metricsSecure, "metrics-secure", true,
-		"serve metrics over https, to clients that Kubernetes authenticates and authorizes only; when false, in the clear to whoever reaches the address, also one that is not loopback: for a service mesh that does both instead")
-	flags.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081",
-		"`address` of /healthz and /readyz; 0 is none")
-	flags.StringVar(&opts.pprofAddress, "pprof-bind-address", "0",
-		"loopback `address` of the profiling endpoint, such as 127.0.0.1:6060; 0 is none")
+	opts.endpointFlags(flags)
 	opts.zap.BindFlags(flags)
 	flags.Init(flags.Name(), flag.ContinueOnError)
 	flags.Usage = func() {} // a mistake is answered with a sentence, not with a page
@@ -103,6 +95,9 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	}
 	if opts.defaultOrganization, err = parseName(*defaultOrganization); err != nil {
 		return options{}, fmt.Errorf("--default-organization: %w", err)
+	}
+	if len(validation.IsDNS1123Subdomain(opts.scope.DefaultAPIKeySecret)) > 0 {
+		return options{}, fmt.Errorf("--default-api-key-secret: %q is no name of a Secret: use one such as opencx-api-key", opts.scope.DefaultAPIKeySecret)
 	}
 	if opts.scope.Namespaces, err = parseNamespaces(*watchNamespaces); err != nil {
 		return options{}, fmt.Errorf("--watch-namespaces: %w", err)
@@ -155,45 +150,6 @@ func (o *options) check() error {
 		return fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
 	}
 	return nil
-}
-
-// checkAddresses looks at what the operator listens on.
-func (o *options) checkAddresses() error {
-	for _, endpoint := range []struct{ flag, address string }{
-		{"metrics-bind-address", o.metricsAddress},
-		{"health-probe-bind-address", o.probeAddress},
-	} {
-		if _, err := hostOf(endpoint.address); err != nil {
-			return fmt.Errorf("--%s: %w", endpoint.flag, err)
-		}
-	}
-	host, err := hostOf(o.pprofAddress)
-	if err != nil {
-		return fmt.Errorf("--pprof-bind-address: %w", err)
-	}
-	// A profile shows anybody what is in memory, and asks nobody who they are.
-	if ip, err := netip.ParseAddr(host); o.pprofAddress != noAddress && host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
-		return fmt.Errorf("--pprof-bind-address: %q is not on loopback: use 127.0.0.1:6060 and kubectl port-forward, or 0 for none", o.pprofAddress)
-	}
-	return nil
-}
-
-// noAddress is the address of an endpoint that is not wanted.
-const noAddress = "0"
-
-// hostOf returns the host of host:port, which is "" in :port and of noAddress.
-func hostOf(address string) (string, error) {
-	if address == noAddress {
-		return "", nil
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil || strings.ContainsAny(host, " \t/") {
-		return "", fmt.Errorf("%q is no address: write host:port or :port, with a port from 0 to 65535, or 0 for none", address)
-	}
-	return host, nil
 }
 
 // parseNamespaces reads a,b; "" is none.

@@ -52,12 +52,12 @@ func TestAShareOfTheBudgetIsAtLeastOneRequest(t *testing.T) {
 }
 
 func TestTheScopeIsRead(t *testing.T) {
-	opts, _, err := parse("--watch-namespaces=shop,support", "--watch-label-selector=shard in (a,b)")
-	if err != nil || fmt.Sprint(opts.scope.Namespaces) != "[shop support]" || opts.scope.Contacts.String() != "shard in (a,b)" {
+	opts, _, err := parse("--watch-namespaces=shop,support", "--watch-label-selector=shard in (a,b)", "--default-api-key-secret=key")
+	if err != nil || opts.scope.DefaultAPIKeySecret != "key" || fmt.Sprint(opts.scope.Namespaces) != "[shop support]" || opts.scope.Contacts.String() != "shard in (a,b)" {
 		t.Errorf("scope = %v, error = %v", opts.scope, err)
 	}
 	opts, _, err = parse()
-	if err != nil || opts.scope.Namespaces != nil || !opts.scope.Contacts.Empty() {
+	if err != nil || opts.scope.DefaultAPIKeySecret != "opencx-api-key" || opts.scope.Namespaces != nil || !opts.scope.Contacts.Empty() {
 		t.Errorf("scope = %v, error = %v", opts.scope, err)
 	}
 }
@@ -95,6 +95,8 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--default-organization=acme":                     "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
 		"--default-organization=A/b":                      "--default-organization",
 		"--default-organization=a/b/c":                    "--default-organization",
+		"--default-api-key-secret=":                       "--default-api-key-secret: \"\" is no name of a Secret: use one such as opencx-api-key",
+		"--default-api-key-secret=a/b":                    "--default-api-key-secret: \"a/b\" is no name of a Secret",
 		"--watch-namespaces=a,B":                          "--watch-namespaces: \"B\" is no name of a namespace",
 		"--watch-namespaces=a,":                           "--watch-namespaces: \"\" is no name of a namespace",
 		"--watch-label-selector=a=(":                      "--watch-label-selector: ",

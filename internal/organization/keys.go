@@ -139,6 +139,9 @@ func (o *Organizations) ForgetKey(name types.NamespacedName) {
 // hold returns an organization's key, which it reads unless it is in memory.
 func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXOrganization) (*heldKey, error) {
 	name := client.ObjectKeyFromObject(organization)
+	if only := o.Scope.onlySecret(name.Namespace); only != "" && organization.Spec.APIKeySecretRef.Name != only {
+		return o.keys.outOfReach(name, only), nil
+	}
 	secret, err := o.secretOf(ctx, organization)
 	if err != nil {
 		return nil, err
@@ -166,6 +169,17 @@ func (o *Organizations) hold(ctx context.Context, organization *v1alpha1.OpenCXO
 	}
 	o.keys.changed()
 	return own, nil
+}
+
+// outOfReach is the key of an organization that is in a Secret which is not looked at. To
+// read it would be forbidden time and again.
+func (k *keys) outOfReach(name types.NamespacedName, only string) *heldKey {
+	if before := k.held[name]; before == nil || before.from != (source{}) {
+		k.held[name] = &heldKey{problem: &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason,
+			Message: fmt.Sprintf("spec.apiKeySecretRef: the operator reads no Secret of this namespace but %q: name that one, or have its --default-api-key-secret and its Role name another", only)}}
+		k.changed()
+	}
+	return k.held[name]
 }
 
 // readKey returns a key as it is in that version of a Secret, or in a later one, which it

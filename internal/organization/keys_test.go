@@ -131,6 +131,35 @@ func TestAKeyIsReadOnceForEachVersionOfItsSecret(t *testing.T) {
 	}
 }
 
+func TestASecretThatIsNotLookedAtIsNotRead(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"default": "ocx_a", "other": "ocx_b"}, order: []string{"default", "other"}, reads: map[string]int{}, fails: map[string]error{}}
+	for name, tt := range map[string]struct {
+		scope   Scope
+		reads   int // of the other organization's
+		problem string
+	}{
+		"one organization's alone":                 {Scope{Namespaces: []string{"shop"}, DefaultAPIKeySecret: "default"}, 0, "spec.apiKeySecretRef: the operator reads no Secret of this namespace but \"default\": name that one, or have its --default-api-key-secret and its Role name another"},
+		"all of a namespace with contacts":         {Scope{Namespaces: []string{"shop", "crm"}, DefaultAPIKeySecret: "default"}, 1, ""},
+		"all of an operator for the whole cluster": {Scope{DefaultAPIKeySecret: "default"}, 1, ""},
+		"all, without the name of one":             {Scope{Namespaces: []string{"shop"}}, 1, ""},
+	} {
+		clear(cluster.reads)
+		o := New(Options{Cache: cluster, Live: cluster, Scope: tt.scope, Default: types.NamespacedName{Namespace: "crm", Name: "default"}})
+		for range 3 {
+			own, err := o.key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "other"})
+			if got := own.problem; err != nil || (got == nil) != (tt.problem == "") || got != nil && (got.Message != tt.problem || got.Reason != v1alpha1.APIKeyNotFoundReason) {
+				t.Errorf("%s: problem %+v, error %v", name, got, err)
+			}
+			if first, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "default"}); err != nil || first.Problem != nil {
+				t.Errorf("%s: the default organization: problem %+v, error %v", name, first.Problem, err)
+			}
+		}
+		if cluster.reads["other"] != tt.reads || cluster.reads["default"] != 1 {
+			t.Errorf("%s: reads %v, want %d of the other", name, cluster.reads, tt.reads)
+		}
+	}
+}
+
 func TestReadsThatHangAreNotWaitedForOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := &keyed{keys: map[string]string{"acme": "ocx_a"}, order: []string{"acme"}, reads: map[string]int{}, fails: map[string]error{"acme": errors.New("timeout")}, slow: 5 * time.Second}

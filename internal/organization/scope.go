@@ -1,10 +1,12 @@
 package organization
 
 import (
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -22,6 +24,9 @@ type Scope struct {
 	// Contacts selects contacts by their labels; nil is all. It does not apply to
 	// organizations, nor to the Secrets and ConfigMaps that are named.
 	Contacts labels.Selector
+	// DefaultAPIKeySecret is the only Secret that is looked at in the namespace of the
+	// default organization, unless that has contacts; empty is all.
+	DefaultAPIKeySecret string
 }
 
 // HasContacts says whether contacts of a namespace are looked after.
@@ -35,14 +40,29 @@ func (s Scope) holds(namespace string, defaultOrganization types.NamespacedName)
 	return len(s.Namespaces) == 0 || namespace == defaultOrganization.Namespace || slices.Contains(s.Namespaces, namespace)
 }
 
+// onlySecret returns the name of the one Secret of a namespace that is looked at, "" when
+// all are. Where there are no contacts there are no values, and what else is kept there is
+// nobody's business: the operator's Role names that Secret alone.
+func (s Scope) onlySecret(namespace string) string {
+	if s.HasContacts(namespace) {
+		return ""
+	}
+	return s.DefaultAPIKeySecret
+}
+
 // CacheOptions is how the manager's cache must treat the objects that this package
 // watches: it keeps what is looked at, of what is in scope.
 func CacheOptions(scope Scope, defaultOrganization types.NamespacedName) cache.Options {
-	var contacts, organizations map[string]cache.Config
+	var contacts, organizations, secrets map[string]cache.Config
 	if len(scope.Namespaces) > 0 {
-		contacts, organizations = map[string]cache.Config{}, map[string]cache.Config{defaultOrganization.Namespace: {}}
+		contacts = map[string]cache.Config{}
 		for _, namespace := range scope.Namespaces {
-			contacts[namespace], organizations[namespace] = cache.Config{}, cache.Config{}
+			contacts[namespace] = cache.Config{}
+		}
+		organizations, secrets = maps.Clone(contacts), maps.Clone(contacts)
+		organizations[defaultOrganization.Namespace], secrets[defaultOrganization.Namespace] = cache.Config{}, cache.Config{}
+		if only := scope.onlySecret(defaultOrganization.Namespace); only != "" {
+			secrets[defaultOrganization.Namespace] = cache.Config{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, only)}
 		}
 	}
 	return cache.Options{
@@ -50,7 +70,7 @@ func CacheOptions(scope Scope, defaultOrganization types.NamespacedName) cache.O
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.OpenCXContact{}:      {Transform: withoutBookkeeping, Label: scope.Contacts},
 			&v1alpha1.OpenCXOrganization{}: {Transform: withoutBookkeeping, Namespaces: organizations},
-			&corev1.Secret{}:               {Transform: identityAlone(desired.SecretKind), Namespaces: organizations},
+			&corev1.Secret{}:               {Transform: identityAlone(desired.SecretKind), Namespaces: secrets},
 			&corev1.ConfigMap{}:            {Transform: identityAlone(desired.ConfigMapKind)},
 			&corev1.Namespace{}:            {Transform: withLabels("Namespace")},
 		},

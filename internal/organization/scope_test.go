@@ -1,7 +1,9 @@
 package organization
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -72,6 +74,38 @@ func TestTheScopeIsTheNamespacesOfContactsAndThatOfTheDefaultOrganization(t *tes
 		}
 		if got := s.holds(tt.namespace, def); got != tt.hasHolds {
 			t.Errorf("%s: organizations %t, want %t", name, got, tt.hasHolds)
+		}
+	}
+}
+
+func TestOneSecretIsWatchedWhereThereAreNoContacts(t *testing.T) {
+	def := types.NamespacedName{Namespace: "opencx-system", Name: "default"}
+	for name, tt := range map[string]struct {
+		scope Scope
+		want  string // the namespaces whose Secrets are watched, and which
+	}{
+		"a namespace apart":           {Scope{Namespaces: []string{"shop"}, DefaultAPIKeySecret: "key"}, "map[opencx-system:metadata.name=key shop:]"},
+		"one with contacts":           {Scope{Namespaces: []string{"shop", "opencx-system"}, DefaultAPIKeySecret: "key"}, "map[opencx-system: shop:]"},
+		"one apart, and no such name": {Scope{Namespaces: []string{"shop"}}, "map[opencx-system: shop:]"},
+		"the whole cluster":           {Scope{DefaultAPIKeySecret: "key"}, "map[]"},
+	} {
+		got := map[string]map[string]string{}
+		for object, by := range CacheOptions(tt.scope, def).ByObject {
+			watched := map[string]string{}
+			for namespace, config := range by.Namespaces {
+				watched[namespace] = ""
+				if config.FieldSelector != nil {
+					watched[namespace] = config.FieldSelector.String()
+				}
+			}
+			got[fmt.Sprintf("%T", object)] = watched
+		}
+		if secrets := fmt.Sprint(got["*v1.Secret"]); secrets != tt.want {
+			t.Errorf("%s: Secrets of %s are watched, want %s", name, secrets, tt.want)
+		}
+		// There may be several organizations, which use other keys of that Secret.
+		if organizations := fmt.Sprint(got["*v1alpha1.OpenCXOrganization"]); strings.Contains(organizations, "metadata.name") {
+			t.Errorf("%s: not all organizations are watched: %s", name, organizations)
 		}
 	}
 }

@@ -278,4 +278,27 @@ var _ = Describe("The shipped RBAC", Ordered, func() {
 			{"shop", "opencx-manager-role"}, {ownNamespace, "opencx-own-namespace-role"},
 		})
 	})
+
+	It("keeps the other Secrets of the operator's namespace from it, and status says so", func(ctx SpecContext) {
+		d := deploy("shop", v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll})
+		kubectl("-n", ownNamespace, "create", "secret", "generic", "opencx-api-key", "--from-literal=second="+apiKey)
+		other := types.NamespacedName{Namespace: ownNamespace, Name: "other"}
+		Expect(controlPlane.CreateOrganization(ctx, other, apiKey)).To(Succeed())
+		operator, err := operatortest.StartOperator(ctx, operatortest.OperatorOptions{
+			Binary: binary, Kubeconfig: d.kubeconfig, APIURL: d.simulator.URL, Args: []string{"--watch-namespaces=shop"},
+			Env:     []string{"POD_NAMESPACE=" + ownNamespace},
+			LogFile: filepath.Join(GinkgoT().TempDir(), "operator.log"),
+		})
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(operator.Kill)
+		ready := func() string {
+			return kubectl("-n", ownNamespace, "get", "oxo", "other", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")]['reason','message']}`)
+		}
+		Eventually(ready).Should(Equal(`APIKeyNotFound spec.apiKeySecretRef: the operator reads no Secret of this namespace but "opencx-api-key": name that one, or have its --default-api-key-secret and its Role name another`))
+		Expect(operator.Log()).NotTo(ContainSubstring("secrets")) // it did not try
+
+		kubectl("-n", ownNamespace, "patch", "oxo", "other", "--type=merge", "-p", `{"spec":{"apiKeySecretRef":{"name":"opencx-api-key","key":"second"}}}`)
+		Eventually(ready).Should(HavePrefix("Usable "))
+		Expect(controlPlane.DeleteOrganization(ctx, other)).To(Succeed())
+	})
 })
