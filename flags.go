@@ -96,9 +96,6 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	if opts.defaultOrganization, err = parseName(*defaultOrganization); err != nil {
 		return options{}, fmt.Errorf("--default-organization: %w", err)
 	}
-	if len(validation.IsDNS1123Subdomain(opts.scope.DefaultAPIKeySecret)) > 0 {
-		return options{}, fmt.Errorf("--default-api-key-secret: %q is no name of a Secret: use one such as opencx-api-key", opts.scope.DefaultAPIKeySecret)
-	}
 	if opts.scope.Namespaces, err = parseNamespaces(*watchNamespaces); err != nil {
 		return options{}, fmt.Errorf("--watch-namespaces: %w", err)
 	}
@@ -134,7 +131,7 @@ func explain(flags *flag.FlagSet, err error) error {
 	return fmt.Errorf("--%s: %s is not right: use %s", found[2], found[1], right)
 }
 
-// check looks at the numbers.
+// check looks at the numbers, and at a name.
 func (o *options) check() error {
 	share, interval, n := o.budgetShare, o.resyncInterval, o.maxConcurrentReconciles
 	switch {
@@ -146,6 +143,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--resync-interval: %s is negative: use a duration such as 24h, or 0s for never", interval)
 	case interval > 0 && interval < organization.MinResyncInterval:
 		return fmt.Errorf("--resync-interval: %s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never", interval)
+	case len(validation.IsDNS1123Subdomain(o.scope.DefaultAPIKeySecret)) > 0:
+		return fmt.Errorf("--default-api-key-secret: %q is no name of a Secret: use one such as opencx-api-key", o.scope.DefaultAPIKeySecret)
 	case n < 1 || n > 100:
 		return fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
 	}
