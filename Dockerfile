@@ -1,5 +1,6 @@
 # Builds the operator for the platforms that `docker buildx build --platform` names.
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+# The digest is that of all platforms; make update-base-image renews it.
+FROM --platform=$BUILDPLATFORM golang:1.26.9@sha256:f1f0bcc2c524a3ced375fcb4d1ecb7aa371aa7070e112599aaca45cc02d0101b AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

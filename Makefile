@@ -2,8 +2,8 @@ SHELL := /usr/bin/env bash -o pipefail
 .SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 
-# Tools are pinned in hack/tools/go.mod and hack/lint/go.mod, and built by Go
-# when they are needed.
+# Tools are pinned in hack/tools/go.mod, hack/lint/go.mod and hack/vuln/go.mod, and
+# built by Go when they are needed.
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint-kube-api-linter
 
@@ -80,8 +80,12 @@ vet: ## Run go vet.
 lint: ## Run golangci-lint, with kube-api-linter on api.
 	$(GOLANGCI_LINT) run ./...
 
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what the operator calls, where Go's database, or GOVULNDB, can be reached.
+	@hack/vulncheck.sh
+
 .PHONY: verify
-verify: generate manifests vet lint ## Check that generated files are fresh and that the code is formatted and linted.
+verify: generate manifests vet lint vulncheck ## Check that generated files are fresh and that the code is formatted and linted.
 	go mod tidy
 	$(GOLANGCI_LINT) fmt --diff
 	git diff --exit-code
@@ -99,6 +103,10 @@ docker-build: ## Build the image IMG for this machine's platform.
 .PHONY: docker-buildx
 docker-buildx: ## Build the image IMG for PLATFORMS and push it.
 	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) -t $(IMG) --push .
+
+.PHONY: update-base-image
+update-base-image: ## Pin the image that is built with by its present digest. TAG names another one.
+	hack/update-base-image.sh $(TAG)
 
 .PHONY: install
 install: ## Install the CRDs into the cluster of the current kubeconfig.
@@ -120,4 +128,4 @@ undeploy: ## Remove operator and CRDs, and with them every OpenCXContact and Ope
 
 .PHONY: help
 help: ## List the targets.
-	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make <target>\n"} /^[a-zA-Z_-]+:.*?##/ {printf "  %-15s %s\n", $$1, $$2} /^##@/ {printf "\n%s\n", substr($$0, 5)}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make <target>\n"} /^[a-zA-Z_-]+:.*?##/ {printf "  %-18s %s\n", $$1, $$2} /^##@/ {printf "\n%s\n", substr($$0, 5)}' $(MAKEFILE_LIST)
