@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestEveryDirectDependencyIsListedAndNothingElse(t *testing.T) {
+	var required, listed []string
+	direct := regexp.MustCompile(`^(?:require )?\s*([a-z0-9./_-]+\.[a-z0-9./_-]+) v\S+$`) // with no comment behind
+	for line := range strings.Lines(read(t, "go.mod")) {
+		if found := direct.FindStringSubmatch(strings.TrimRight(line, "\n")); found != nil {
+			required = append(required, found[1])
+		}
+	}
+	row := regexp.MustCompile("^\\| `([^`]+)` \\| (?:yes|no) \\| [^|]+ \\| [^|]+ \\|$")
+	for line := range strings.Lines(read(t, "docs/dependencies.md")) {
+		if found := row.FindStringSubmatch(strings.TrimRight(line, "\n")); found != nil {
+			listed = append(listed, found[1])
+		}
+	}
+	slices.Sort(required)
+	if !slices.Equal(listed, required) || len(required) == 0 {
+		t.Errorf("docs/dependencies.md lists %q, go.mod requires %q", listed, required)
+	}
+}
+
+func TestTheImageIsBuiltWithOneThatIsPinned(t *testing.T) {
+	from := regexp.MustCompile(`(?m)^FROM .*$`).FindAllString(read(t, "Dockerfile"), -1)
+	pinned := regexp.MustCompile(`^FROM --platform=\$BUILDPLATFORM golang:1\.[0-9]+\.[0-9]+@sha256:[0-9a-f]{64} AS build$`)
+	if len(from) != 2 || !pinned.MatchString(from[0]) || from[1] != "FROM scratch" {
+		t.Errorf("Dockerfile builds from %q: run make update-base-image", from)
+	}
+}
