@@ -82,7 +82,7 @@ lint: ## Run golangci-lint, with kube-api-linter on api.
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the operator calls, where Go's database, or GOVULNDB, can be reached.
-	@hack/vulncheck.sh
+	@go run ./hack/vulncheck
 
 .PHONY: verify
 verify: generate manifests vet lint vulncheck ## Check that generated files are fresh and that the code is formatted and linted.

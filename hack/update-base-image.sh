@@ -10,11 +10,11 @@ image="golang:${tag%%@*}"
 
 # All of these give the digest of the index, which is that of every platform.
 if command -v crane >/dev/null; then
-	digest="$(crane digest "docker.io/library/$image")"
+	digest="$(crane digest "$image")"
 elif command -v skopeo >/dev/null; then
-	digest="sha256:$(skopeo inspect --raw "docker://docker.io/library/$image" | sha256sum | cut -d ' ' -f 1)"
+	digest="sha256:$(skopeo inspect --raw "docker://$image" | sha256sum | cut -d ' ' -f 1)"
 elif command -v docker >/dev/null; then
-	digest="$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "docker.io/library/$image")"
+	digest="$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image")"
 else
 	echo "update-base-image: install docker, crane or skopeo, which can ask a registry" >&2
 	exit 1
