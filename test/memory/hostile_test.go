@@ -1,0 +1,92 @@
+//go:build linux
+
+package memory
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+)
+
+// hostile is an OpenCX that answers some contacts so as to fill the memory of whoever
+// asks: those whose contactID begins with a name of answers.
+type hostile struct {
+	*opencxtest.Server
+	answers map[string]http.HandlerFunc
+}
+
+// ServeHTTP implements http.Handler.
+func (h hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body) // what is missing then, the simulator refuses
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	kind, _, _ := strings.Cut(path.Base(r.URL.Path), ".")
+	answer := h.answers[kind]
+	if answer == nil {
+		h.Server.ServeHTTP(w, r)
+		return
+	}
+	h.Server.ServeHTTP(httptest.NewRecorder(), r) // for its journal
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	answer(w, r)
+}
+
+// compressed is an ErrorDto whose message has no end: its first bytes, and what then
+// comes again and again, each time 64 MiB in 64 KiB.
+var compressed = [2][]byte{zip(`{"statusCode":422,"message":"`), zip(strings.Repeat("a", 64<<20))}
+
+func zip(text string) []byte {
+	var buffer bytes.Buffer
+	writer := gzip.NewWriter(&buffer)
+	_, _ = io.WriteString(writer, text) // a buffer takes everything
+	_ = writer.Close()
+	return buffer.Bytes()
+}
+
+// bomb answers with a small body that is endless once it is unpacked.
+func bomb(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(status)
+		_, err := w.Write(compressed[0])
+		for err == nil { // until the client has gone
+			_, err = w.Write(compressed[1])
+		}
+	}
+}
+
+// hugeHeaders answers with 2 MB of header.
+func hugeHeaders(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("X-One", strings.Repeat("h", 1<<20))
+	for range 10_000 {
+		w.Header().Add("X-Many", strings.Repeat("h", 100))
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// trickle answers with a body that never ends, ten bytes in a second.
+func trickle(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		flush := http.NewResponseController(w).Flush
+		for flush() == nil && r.Context().Err() == nil {
+			_, _ = io.WriteString(w, "a")
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+// picky refuses contacts that are called refused.
+func picky(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body) // from memory
+	if bytes.Contains(body, []byte(`"refused"`)) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+	}
+}
