@@ -180,7 +180,7 @@ func (w *world) declareUsersOfOneSecret(ctx SpecContext) (n int) {
 // contacts refused and accepted in turns.
 func (w *world) flood(ctx SpecContext, long time.Duration) {
 	GinkgoHelper()
-	const labellers = 12
+	const labellers = 4
 	end := time.Now().Add(long)
 	var labels, flips atomic.Int64
 	var contacts v1alpha1.OpenCXContactList
@@ -197,22 +197,23 @@ func (w *world) flood(ctx SpecContext, long time.Duration) {
 	inParallel(labellers+len(flipping), func(i int) error {
 		for n := 0; time.Now().Before(end); n++ {
 			if i < labellers {
+				// Changes of one object get into each other's way, so some fail.
 				shared := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: mallory, Name: "shared"}}
 				shared.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-				labels.Add(1)
-				if err := patch(shared, fmt.Sprintf(`{"metadata":{"labels":{"n":"%d-%d"}}}`, i, n)); err != nil {
-					return err
+				if patch(shared, fmt.Sprintf(`{"metadata":{"labels":{"n":"%d-%d"}}}`, i, n)) == nil {
+					labels.Add(1)
 				}
 				continue
 			}
-			flips.Add(1)
 			name := []string{"refused", "accepted"}[n%2]
-			if err := patch(flipping[i-labellers].DeepCopy(), fmt.Sprintf(`{"spec":{"name":%q}}`, name)); err != nil {
-				return err
+			if patch(flipping[i-labellers].DeepCopy(), fmt.Sprintf(`{"spec":{"name":%q}}`, name)) == nil {
+				flips.Add(1)
 			}
 		}
 		return nil
 	})
 	AddReportEntry(fmt.Sprintf("the Secret was labelled %d times, and contacts were changed %d times", labels.Load(), flips.Load()))
+	Expect(labels.Load()).To(BeNumerically(">", 1))
+	Expect(flips.Load()).To(BeNumerically(">", 1))
 	inParallel(len(flipping), func(i int) error { return patch(&flipping[i], `{"spec":{"name":"accepted"}}`) })
 }

@@ -120,7 +120,7 @@ func (w *world) eachIs(ctx SpecContext, n int, reason, message string) {
 			ready := meta.FindStatusCondition(contact.Status.Conditions, v1alpha1.ReadyCondition)
 			g.Expect(ready).NotTo(BeNil())
 			g.Expect(ready.Reason).To(Equal(reason), ready.Message)
-			g.Expect(ready.Status == metav1.ConditionTrue).To(Equal(reason == v1alpha1.SyncedReason))
+			g.Expect(meta.IsStatusConditionTrue(contact.Status.Conditions, v1alpha1.ReadyCondition)).To(Equal(reason == v1alpha1.SyncedReason))
 			g.Expect(ready.Message).To(MatchRegexp(message))
 			told[ready.Message] = true
 		}
