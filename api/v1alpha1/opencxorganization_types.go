@@ -9,9 +9,10 @@ import (
 type OpenCXOrganizationSpec struct {
 	// apiKeySecretRef names the Secret, in the organization's own namespace, that
 	// holds the OpenCX API key. A new key is used from the next request on, and
-	// causes none but of contacts that were refused with the old one. While the Secret or the key in it does not exist, nothing is sent
-	// and Ready is False with reason APIKeyNotFound; with a value that no header can
-	// carry, APIKeyInvalid; with the key of another organization, DuplicateKey.
+	// causes none but of contacts that were refused with the old one. While the Secret
+	// or the key in it does not exist, nothing is sent and Ready is False with reason
+	// APIKeyNotFound; with a value that no header can carry, or of more than 4096
+	// bytes, APIKeyInvalid; with the key of another organization, DuplicateKey.
 	// +required
 	APIKeySecretRef APIKeySecretReference `json:"apiKeySecretRef,omitzero"`
 
