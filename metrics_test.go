@@ -190,7 +190,7 @@ func refusesWhatIsNoScrape(t *testing.T, e *endpoint, good string) {
 }
 
 func speaksHTTP1(t *testing.T, e *endpoint, good string) {
-	if got := e.ask(t, http.MethodGet, good); got.StatusCode != 200 || got.Proto != "HTTP/1.1" {
+	if got := e.ask(t, http.MethodGet, good); got.StatusCode != http.StatusOK || got.Proto != "HTTP/1.1" {
 		t.Errorf("a client that would rather have HTTP/2 is answered %d in %s", got.StatusCode, got.Proto)
 	}
 	for name, tt := range map[string]struct {

@@ -142,13 +142,14 @@ var _ = Describe("Within the memory of its container the operator", Ordered, Con
 		Expect(w.requests(mallory + ".user")).To(HaveLen(users))
 	})
 
-	It("bears an API key of 1 MB", func(ctx SpecContext) {
+	It("refuses an API key of 1 MB", func(ctx SpecContext) {
 		Expect(w.controlPlane.CreateOrganization(ctx, hostileOrganization, plainText())).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) {
 			Expect(w.controlPlane.DeleteOrganization(ctx, hostileOrganization)).To(Succeed())
 		})
 		w.declare(ctx, mallory, dozen, v1alpha1.OpenCXContactSpec{OrganizationRef: &v1alpha1.OrganizationReference{Name: hostileOrganization.Name}, Name: new("accepted")})
-		w.eachIs(ctx, dozen, v1alpha1.UnauthorizedReason, "")
+		w.eachIs(ctx, dozen, v1alpha1.APIKeyInvalidReason, "")
+		Expect(w.requests(mallory)).To(BeEmpty())
 	})
 })
 
