@@ -8,6 +8,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,14 +23,15 @@ import (
 var govulncheck = []string{"go", "tool", "-modfile=hack/vuln/go.mod", "govulncheck"}
 
 func main() {
+	ctx := context.Background()
 	database := cmp.Or(os.Getenv("GOVULNDB"), "https://vuln.go.dev")
-	err := reach(database)
+	err := reach(ctx, database)
 	if why, is := errors.AsType[*unreachable](err); is {
 		fmt.Printf("vulncheck: %s cannot be reached, so nothing was checked: %s\n", database, why)
 		return
 	}
 	if err == nil {
-		err = check(database, os.Args[1:])
+		err = check(ctx, database, os.Args[1:])
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "vulncheck: %s\n", err)
@@ -37,12 +39,12 @@ func main() {
 	}
 }
 
-func check(database string, packages []string) error {
+func check(ctx context.Context, database string, packages []string) error {
 	if len(packages) == 0 {
 		packages = []string{"./..."}
 	}
 	args := append(append(govulncheck[1:len(govulncheck):len(govulncheck)], "-db", database), packages...)
-	command := exec.Command(govulncheck[0], args...)
+	command := exec.CommandContext(ctx, govulncheck[0], args...)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	return command.Run()
 }
@@ -55,12 +57,17 @@ func (u *unreachable) Error() string { return u.cause.Error() }
 
 // reach asks for the index of a database. govulncheck ends alike when there is no route
 // to it and when it is broken.
-func reach(database string) error {
+func reach(ctx context.Context, database string) error {
 	if !strings.HasPrefix(database, "https://") && !strings.HasPrefix(database, "http://") {
 		return nil // govulncheck says what is wrong with a file
 	}
-	client := &http.Client{Timeout: 15 * time.Second}
-	answer, err := client.Get(strings.TrimRight(database, "/") + "/index/modules.json.gz")
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(database, "/")+"/index/modules.json.gz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
 	if certificate, is := errors.AsType[*tls.CertificateVerificationError](err); is {
 		return certificate
 	}

@@ -24,16 +24,16 @@ func TestADatabaseIsReachedOrNotOrIsNone(t *testing.T) {
 	t.Cleanup(untrusted.Close)
 	const reached, noRoute, wrong = "reached", "no route", "wrong"
 	for name, tt := range map[string]struct{ database, want string }{
-		"a database":              {answering(200), reached},
+		"a database":              {answering(http.StatusOK), reached},
 		"a file":                  {"file:///nowhere", reached},
 		"nobody who listens":      {closed.URL, noRoute},
 		"a name that is unknown":  {"http://vuln.invalid", noRoute},
-		"a proxy without a route": {answering(502), noRoute},
-		"something else":          {answering(404), wrong},
+		"a proxy without a route": {answering(http.StatusBadGateway), noRoute},
+		"something else":          {answering(http.StatusNotFound), wrong},
 		"an untrusted server":     {untrusted.URL, wrong},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err, got := reach(tt.database), reached
+			err, got := reach(t.Context(), tt.database), reached
 			if _, is := errors.AsType[*unreachable](err); is {
 				got = noRoute
 			} else if err != nil {
