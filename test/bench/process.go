@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,12 +24,8 @@ type process struct {
 
 // startOperator starts the operator's binary and waits until it works.
 func (w *world) startOperator() (*process, error) {
-	listener, err := new(net.ListenConfig).Listen(w, "tcp", "127.0.0.1:0")
+	address, err := operatortest.FreeAddress(w)
 	if err != nil {
-		return nil, err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
 		return nil, err
 	}
 	p, err := w.start(operatortest.OperatorOptions{

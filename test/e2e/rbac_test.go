@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -72,10 +71,8 @@ func (d *deployment) work(ctx SpecContext) error {
 	d.simulator.InjectContact("refused", opencxtest.Answer{Status: 422, Body: `{"statusCode":422,"message":"no","error":"Unprocessable Entity"}`})
 	defer d.declare(ctx)()
 
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	address, err := operatortest.FreeAddress(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	address := listener.Addr().String()
-	Expect(listener.Close()).To(Succeed())
 	operator, err := operatortest.LaunchOperator(operatortest.OperatorOptions{
 		Binary: binary, Kubeconfig: d.kubeconfig, APIURL: d.simulator.URL,
 		Args: append([]string{"--leader-elect", "--opencx-rate-limit=10/1s", // so that requests are reserved one by one

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,12 +58,8 @@ type process struct {
 
 // start starts the operator's binary as container says, and waits until it works.
 func start(ctx context.Context, container corev1.Container, options operatortest.OperatorOptions) (*process, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	address, err := operatortest.FreeAddress(ctx)
 	if err != nil {
-		return nil, err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
 		return nil, err
 	}
 	options.Args = append(options.Args, "--metrics-bind-address="+address, "--metrics-secure=false")
