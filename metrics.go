@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -71,20 +71,17 @@ func authenticated(config *rest.Config, httpClient *http.Client) (metricsserver.
 // gate keeps those who are not known from making the operator ask the API server much,
 // and from keeping those out who are.
 type gate struct {
-	mu        sync.Mutex
-	known     map[string]acquaintance // by digest of token, and by address
+	// known are tokens, by their digest, and addresses that were let through; of an
+	// address, the limit of other tokens from there: a scraper's token is renewed.
+	known     *cache.LRUExpireCache
 	strangers *rate.Limiter
 }
 
-// acquaintance was let through, with this token or from this address.
-type acquaintance struct {
-	last  time.Time
-	limit *rate.Limiter // of other tokens from this address: a scraper's token is renewed
+func newGate() *gate {
+	return &gate{known: cache.NewLRUExpireCache(maxKnown), strangers: newLimiter()}
 }
 
-func newGate() *gate {
-	return &gate{known: map[string]acquaintance{}, strangers: rate.NewLimiter(rate.Every(strangersEvery), strangersAtOnce)}
-}
+func newLimiter() *rate.Limiter { return rate.NewLimiter(rate.Every(strangersEvery), strangersAtOnce) }
 
 // serve has checked answer, unless the API server is not to be asked.
 func (g *gate) serve(w http.ResponseWriter, r *http.Request, checked http.Handler) {
@@ -114,53 +111,25 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, checked http.Handle
 
 // allows says whether the API server may be asked about a token.
 func (g *gate) allows(digest, address string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := time.Now()
-	if _, known := g.get(digest, now); known {
+	if _, known := g.known.Get(digest); known {
 		return true // it is remembered, or asked about once a minute
 	}
-	if scraper, known := g.get(address, now); known {
-		return scraper.limit.AllowN(now, 1)
+	if others, known := g.known.Get(address); known {
+		return others.(*rate.Limiter).Allow()
 	}
-	return g.strangers.AllowN(now, 1)
-}
-
-func (g *gate) get(key string, now time.Time) (acquaintance, bool) {
-	found, known := g.known[key]
-	return found, known && now.Sub(found.last) < knownFor
+	return g.strangers.Allow()
 }
 
 // note notes what became of a request.
 func (g *gate) note(digest, address string, isGood bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if !isGood {
-		delete(g.known, digest) // it has expired, or was taken back
+		g.known.Remove(digest) // it has expired, or was taken back
 		return
 	}
-	now := time.Now()
-	for _, key := range []string{digest, address} {
-		found, known := g.known[key]
-		if !known {
-			g.makeRoom()
-			found.limit = rate.NewLimiter(rate.Every(strangersEvery), strangersAtOnce)
-		}
-		found.last = now
-		g.known[key] = found
+	others, known := g.known.Get(address)
+	if !known {
+		others = newLimiter()
 	}
-}
-
-// makeRoom forgets who was not seen for the longest time, when there are many.
-func (g *gate) makeRoom() {
-	if len(g.known) < maxKnown {
-		return
-	}
-	var oldest string
-	for key, one := range g.known {
-		if oldest == "" || one.last.Before(g.known[oldest].last) {
-			oldest = key
-		}
-	}
-	delete(g.known, oldest)
+	g.known.Add(digest, nil, knownFor)
+	g.known.Add(address, others, knownFor)
 }

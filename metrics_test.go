@@ -133,6 +133,7 @@ func TestTheMetricsEndpoint(t *testing.T) {
 	e := startEndpoint(t)
 	good := e.scraper("good")
 	t.Run("refuses without the API server what is no scrape", func(t *testing.T) { refusesWhatIsNoScrape(t, e, good) })
+	t.Run("asks about one token of a request", func(t *testing.T) { takesNoSecondToken(t, e) })
 	t.Run("asks little about tokens that are not good, and goes on for one that is", func(t *testing.T) { asksLittle(t, e, good) })
 	t.Run("speaks HTTP/1.1 alone", func(t *testing.T) { speaksHTTP1(t, e, good) })
 }
@@ -175,9 +176,7 @@ func refusesWhatIsNoScrape(t *testing.T, e *endpoint, good string) {
 		"a method of one's own":     {"GETTING", good, func(*http.Request) {}, 405},
 		"a token as a subprotocol": {"GET", "", func(r *http.Request) {
 			r.Header.Del("Authorization")
-			r.Header.Set("Connection", "upgrade")
-			r.Header.Set("Upgrade", "websocket")
-			r.Header.Set("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.Ym9ndXM, v4")
+			asSubprotocol(r)
 		}, 401},
 	} {
 		if got := e.ask(t, tt.method, tt.token, tt.set).StatusCode; got != tt.want {
@@ -186,6 +185,21 @@ func refusesWhatIsNoScrape(t *testing.T, e *endpoint, good string) {
 	}
 	if asked := e.reviews.Load(); asked != 0 {
 		t.Errorf("the API server was asked %d times", asked)
+	}
+}
+
+// asSubprotocol puts a bogus token where a WebSocket has it.
+func asSubprotocol(r *http.Request) {
+	r.Header.Set("Connection", "upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.Ym9ndXM, v4")
+}
+
+func takesNoSecondToken(t *testing.T, e *endpoint) {
+	before := e.reviews.Load()
+	e.ask(t, http.MethodGet, "bogus beside another", asSubprotocol)
+	if asked := e.reviews.Load() - before; asked != 1 {
+		t.Errorf("about two tokens of a request the API server was asked %d times, want once, about the one in the header", asked)
 	}
 }
 
@@ -251,7 +265,7 @@ func TestTheGateKnowsWhoWasLetThrough(t *testing.T) {
 		g.note("bad", "10.0.0.9", false)
 		expect("a token that was taken back", "good", "10.0.0.9", false)
 		g.note("good", "10.0.0.1", true)
-		time.Sleep(knownFor - time.Nanosecond)
+		time.Sleep(knownFor)
 		for range strangersAtOnce {
 			expect("a stranger later", "bad", "10.0.0.9", true)
 		}
@@ -271,8 +285,8 @@ func TestTheGateForgetsWhoWasLongestUnseen(t *testing.T) {
 			g.note(fmt.Sprint("token ", i), "10.0.0.2", true)
 			g.note("scraper", "10.0.0.1", true)
 		}
-		if len(g.known) != maxKnown {
-			t.Errorf("%d are known, want %d", len(g.known), maxKnown)
+		if got := len(g.known.Keys()); got != maxKnown {
+			t.Errorf("%d are known, want %d", got, maxKnown)
 		}
 		for range strangersAtOnce {
 			g.allows("bad", "10.0.0.9")

@@ -159,7 +159,9 @@ func (b backoff) after(failures int32) (pause time.Duration) {
 }
 
 // spent says that the time between attempts grows no more.
-func (b backoff) spent(failures int32) bool { return b.limit>>(failures-1) <= b.first }
+func (b backoff) spent(failures int32) bool {
+	return failures > 0 && b.limit>>(failures-1) <= b.first
+}
 
 // mostSteps are more than any backoff has.
 const mostSteps = 30

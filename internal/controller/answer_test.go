@@ -116,6 +116,13 @@ func TestBackoffDoublesUpToItsLimit(t *testing.T) {
 	}
 }
 
+// A status that somebody else wrote may have a next attempt and no failures.
+func TestABackoffOfNoFailuresIsNotSpent(t *testing.T) {
+	if quickRetry.spent(0) || forbiddenCheck.after(0) != 0 {
+		t.Error("without a failure the backoff has begun")
+	}
+}
+
 func TestTheBackoffStartsAgainWhenTheFailureIsAnotherOne(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, after int // status codes

@@ -131,8 +131,9 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 	}
 	flight, ok := r.flights.Begin(f.claim, types.NamespacedName(asker))
 	if !ok {
+		log.FromContext(ctx).V(1).Info("Waiting for the end of another request of this contactID")
 		r.budget.Withdraw(asker)
-		return waiting, nil // for the end of another request of this contactID
+		return waiting, nil
 	}
 	defer flight.End()
 	slot, wait := r.budget.Take(budget.Ask{

@@ -25,7 +25,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
-var large = strings.Repeat("0123456789", 10_000)
+var large = strings.Repeat("0123456789abcdef", 1024)
 
 var _ = Describe("A leader", func() {
 	It("sends nothing while it may not, and goes on by itself when it may", func(ctx SpecContext) {
@@ -74,7 +74,7 @@ var _ = Describe("One apply", func() {
 		Entry("with headers", `{"httpActionOverrides":{"headers":{"X-Token":"`+secret("token-")+`"}}}`, `{"contact":{"http_action_overrides":{"headers":{"X-Token":"`+secrets[len(secrets)-1]+`"}}}}`),
 		Entry("with four empty maps", `{"httpActionOverrides":{"queryParams":{},"pathParams":{},"bodyParams":{},"headers":{}}}`, `{"contact":{"http_action_overrides":{"query_params":{},"path_params":{},"body_params":{},"headers":{}}}}`),
 		Entry("with unicode, emoji, quotes and newlines", `{"name":"Zoë 李 😀 \"q\" \\ <b>&'\n\t"}`, `{"contact":{"name":"Zoë 李 😀 \"q\" \\ <b>&'\n\t"}}`),
-		Entry("with a value of 100 kB", `{"customData":{"bio":"`+large+`"}}`, `{"contact":{"custom_data":{"bio":"`+large+`"}}}`),
+		Entry("with a value of 16384 characters", `{"customData":{"bio":"`+large+`"}}`, `{"contact":{"custom_data":{"bio":"`+large+`"}}}`),
 	)
 
 	manifest := func(spec string) string {

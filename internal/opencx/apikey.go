@@ -42,10 +42,13 @@ func NewAPIKey[Value string | []byte](held Value) (APIKey, error) {
 	return APIKey{NewSecret(value)}, nil
 }
 
-// TrimNewline drops one newline at the end of a value, which echo and editors
-// put into Secrets.
+// TrimNewline drops one newline at the end of a value, which echo and editors put into
+// Secrets: LF, or CR and LF.
 func TrimNewline(value string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r")
+	if trimmed, found := strings.CutSuffix(value, "\r\n"); found {
+		return trimmed
+	}
+	return strings.TrimSuffix(value, "\n")
 }
 
 // Fingerprint is the same for the same key and seed. Without the seed, which must stay

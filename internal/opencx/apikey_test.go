@@ -36,3 +36,11 @@ func TestWhatIsTooLongForAnAPIKeyIsNotCopied(t *testing.T) {
 		t.Errorf("%.0f copies are made, want none", copies)
 	}
 }
+
+func TestOneNewlineIsDropped(t *testing.T) {
+	for held, want := range map[string]string{"a": "a", "a\n": "a", "a\r\n": "a", "a\n\n": "a\n", "a\r": "a\r", "\n": "", "": ""} {
+		if got := TrimNewline(held); got != want {
+			t.Errorf("%q becomes %q, want %q", held, got, want)
+		}
+	}
+}

@@ -12,8 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// levels is how often one encoding inside another is undone.
-const levels = 4
+// levels is how often one escape inside another is undone, and maxForms how many ways to
+// read a text are looked at: one with more was made to have them.
+const levels, maxForms = 2, 500
 
 var (
 	jsonEscapes = regexp.MustCompile(`(?:\\u[0-9a-fA-F]{4})+|\\x[0-9a-fA-F]{2}|\\["'\\/bfnrt]`)
@@ -25,9 +26,10 @@ var (
 )
 
 // decodings are the ways to read a text: as it is, and without what may be encodings:
-// escapes of JSON, URLs and HTML, and base64 and hex, which may begin anywhere in it.
-func decodings(text string) []string {
-	all := unescape(text)
+// escapes of JSON, URLs and HTML, and base64 and hex, which may begin anywhere in it. ok
+// is false when there are more than maxForms.
+func decodings(text string) (all []string, ok bool) {
+	all = unescape(text)
 	decoded := all
 	for range 2 { // base64 or hex, of what may be either once more
 		var next []string
@@ -35,11 +37,14 @@ func decodings(text string) []string {
 			for _, inner := range undense(form) {
 				next = append(next, unescape(inner)...)
 			}
+			if len(all)+len(next) > maxForms {
+				return nil, false
+			}
 		}
 		all = append(all, next...)
 		decoded = next
 	}
-	return all
+	return all, true
 }
 
 // meanings are the texts that a value may stand for: itself, without its escapes, the

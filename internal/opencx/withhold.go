@@ -54,8 +54,12 @@ func evenSpace(text string) string {
 // repeats says that a text has a run of letters and digits in common with a value, or
 // has all of a shorter one. However both are written does not matter: with escapes or
 // without, in base64 or hex, in capitals or not, with what else between the letters.
+// A text that can be read in too many ways is taken for one that does.
 func repeats(text string, values []Secret) bool {
-	forms := decodings(text)
+	forms, ok := decodings(text)
+	if !ok {
+		return true
+	}
 	folded := make([]string, len(forms))
 	runs := map[string]bool{}
 	for i, form := range forms {

@@ -156,6 +156,19 @@ func TestWhatRepeatsNothingIsShown(t *testing.T) {
 	}
 }
 
+// Whoever writes a text for it can make one that has a great many readings.
+func TestATextWithTooManyReadingsIsWithheld(t *testing.T) {
+	inBase64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	const escapes = `\u005cu0041 %2541 &amp;#x41; `
+	text := strings.Repeat(escapes+inBase64(escapes)+" "+inBase64(inBase64(escapes))+" , ", 5)
+	if shows(text, "s3cr3t-t0ken") {
+		t.Error("it is shown")
+	}
+	if !shows(escapes, "s3cr3t-t0ken") {
+		t.Error("a text with few readings is not shown")
+	}
+}
+
 // FuzzWithholding looks for a way to show a part of a value of which eight letters or
 // digits in a row are left, or all of a shorter one: in every encoding, cut at every
 // place.

@@ -57,7 +57,7 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 	}
 	const (
 		refused   = "OpenCX refuses the API key; it is tried again from time to time, and at once when its Secret changes: check the key and the OpenCX subscription"
-		unasked   = "OpenCX has accepted no contact with this version of the API key yet"
+		unasked   = "OpenCX has accepted none of the contacts that there are with this version of the API key yet"
 		suspended = "No request is made while spec.suspend is true"
 	)
 	for name, tt := range map[string]struct {

@@ -81,7 +81,7 @@ func (f *facts) missingSince(now time.Time, reason string) time.Time {
 
 // usable is what Ready says while requests can be made.
 func (f *facts) usable() string {
-	message := "OpenCX has accepted no contact with this version of the API key yet"
+	message := "OpenCX has accepted none of the contacts that there are with this version of the API key yet"
 	if f.proven {
 		message = "OpenCX has accepted contacts with this version of the API key"
 	}

@@ -139,7 +139,7 @@ var _ = Describe("The operator", func() {
 		operator := startOperator(ctx, startSimulator(ctx).URL)
 		declare(ctx, "first") // after which all has been said about the start
 		Eventually(operator.Log).Should(ContainSubstring(`"contactID":"first"`))
-		Eventually(isReady(ctx, "first")).Should(BeTrue())
+		Eventually(isReady(ctx, "first")).WithTimeout(2 * time.Minute).Should(BeTrue()) // a busy machine is slow
 		kubectl("wait", "--for=condition=Ready", "--timeout=30s", "oxo/default")
 		before := len(logLines(operator))
 		declare(ctx, "jane")

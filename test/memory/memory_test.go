@@ -44,6 +44,11 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	simulator := opencxtest.New(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true, Limit: -1})
 	server := httptest.NewServer(hostile{simulator, answers})
 	DeferCleanup(server.Close)
+	DeferCleanup(func() {
+		if w.operator != nil {
+			w.operator.Kill()
+		}
+	})
 	w = &world{binary: binary, url: server.URL, container: container, controlPlane: controlPlane, k8s: controlPlane.Client, simulator: simulator}
 	Expect(controlPlane.CreateOrganization(ctx, organization, apiKey)).To(Succeed())
 	w.declareOrdinary(ctx)
@@ -176,7 +181,6 @@ func (w *world) startOperator(ctx SpecContext) {
 		})
 		Expect(err).NotTo(HaveOccurred())
 		w.operator = operator
-		DeferCleanup(operator.Kill)
 	}
 	synced := fmt.Sprintf(`opencx_contacts{organization=%q,ready="True",reason="Synced"} %d`, organization, ordinary)
 	w.soon(ctx, func(g Gomega) {
