@@ -288,4 +288,26 @@ var _ = Describe("An organization", func() {
 		}
 		Eventually(overcommitted).Should(Equal("True TooManyResyncs: To send every contact again when its resync interval has passed needs 2 requests in 1m0s, of 3 that there are: use longer intervals, or 0s"))
 	})
+
+	It("tells its contacts and in its status when another comes back to its key, or goes again", func(ctx SpecContext) {
+		w := newWorld(ctx, budget.DefaultLimit)
+		w.expectOrganization(ctx, "default", "1/1 Ready=True:Usable")
+		w.editOrganization(ctx, "default", `{"spec":{"suspend":true}}`)
+		w.createOrganization(ctx, "later", w.key)
+		w.expectOrganization(ctx, "later", "1/1 Ready=True:Usable")
+		w.declare(ctx, "john", `{"organizationRef":{"name":"later"}}`)
+		w.expectSynced(ctx, "john", 1)
+
+		By("coming back, with nobody else to look")
+		w.editOrganization(ctx, "default", `{"spec":{"suspend":false}}`)
+		w.expectOrganization(ctx, "later", "1/1 Ready=False:DuplicateKey Stalled=True:DuplicateKey")
+		w.edit(ctx, "john", `{"spec":{"name":"Johnny"}}`)
+		w.expectSummary(ctx, "john", "2/2 Ready=False:APIKeyInvalid Stalled=True:APIKeyInvalid")
+
+		By("going again")
+		w.editOrganization(ctx, "default", `{"spec":{"suspend":true}}`)
+		w.expectSynced(ctx, "john", 2)
+		w.expectOrganization(ctx, "later", "1/1 Ready=True:Usable")
+		w.expectNoMore(2)
+	})
 })

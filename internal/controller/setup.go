@@ -70,9 +70,14 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
 	wake := func(name types.NamespacedName) { contacts.Add(reconcile.Request{NamespacedName: name}) }
 	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
+	var w watches
 	known := organization.New(organization.Options{
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
 		ReadsNamespaces: readsNamespaces, Limit: options.Limit, Share: options.Share, ResyncInterval: options.ResyncInterval,
+		DuplicateChanged: func(name types.NamespacedName) {
+			organizations.Add(reconcile.Request{NamespacedName: name})
+			w.wakeContacts(context.Background(), name) // from the cache, which blocks for nobody
+		},
 	})
 	limit := options.Limit.Part(options.Share)
 	shared := budget.New(budget.Options{
@@ -94,7 +99,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)
 		},
 	}
-	w := watches{r: r, wake: wake}
+	w = watches{r: r, wake: wake}
 	if err := w.index(mgr); err != nil {
 		return nil, err
 	}

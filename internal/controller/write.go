@@ -126,7 +126,19 @@ func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.Op
 	case is.ready == metav1.ConditionFalse:
 		eventType = corev1.EventTypeWarning
 	}
-	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", eventNote(is, after.Status.LastError))
+	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", cutNote(eventNote(is, after.Status.LastError)))
+}
+
+// maxNote is the longest note of an event that the API server takes, in bytes. What names
+// many things, as a map's key and a Secret's name, can be longer.
+const maxNote = 1024
+
+func cutNote(note string) string {
+	if len(note) <= maxNote {
+		return note
+	}
+	const more = "…"
+	return strings.ToValidUTF8(note[:maxNote-len(more)], "") + more
 }
 
 // eventNote is what an event says of a state. Events are seen by more people than the

@@ -2,7 +2,9 @@ package controller
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -64,3 +66,15 @@ var _ = Describe("A status patch that the API server answers with 422", func() {
 		w.expectNoMore(1)
 	})
 })
+
+func TestANoteIsCutToWhatAnEventHasRoomFor(t *testing.T) {
+	for name, tt := range map[string]struct{ note, want string }{
+		"a short one":     {"OpenCX answered 404", "OpenCX answered 404"},
+		"the longest":     {strings.Repeat("é", 512), strings.Repeat("é", 512)},
+		"one that is cut": {strings.Repeat("é", 513), strings.Repeat("é", 510) + "…"},
+	} {
+		if got := cutNote(tt.note); got != tt.want || len(got) > 1024 {
+			t.Errorf("%s: %d bytes, want %d", name, len(got), len(tt.want))
+		}
+	}
+}

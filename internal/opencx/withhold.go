@@ -85,7 +85,7 @@ func isIn(value string, forms, folded []string, runs map[string]bool) bool {
 	letters := fold(value)
 	switch {
 	case letters == "": // nothing but signs
-		value = strings.TrimSpace(value)
+		value = evenSpace(value) // as in the texts
 		return value != "" && slices.ContainsFunc(forms, has(value))
 	case utf8.RuneCountInString(letters) < run:
 		return slices.ContainsFunc(folded, has(letters))

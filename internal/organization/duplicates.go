@@ -56,10 +56,11 @@ func (h holder) cameFirst(other holder) bool {
 // That one goes on; two windows for one quota would exceed it. It looks at all at once,
 // so that hundreds of organizations do not each compare themselves with all others.
 // A suspended one is in nobody's way; asked is compared though it may be suspended.
-func (o *Organizations) compare(ctx context.Context, asked *v1alpha1.OpenCXOrganization) error {
+// It returns of whom this changes what was said before.
+func (o *Organizations) compare(ctx context.Context, asked *v1alpha1.OpenCXOrganization) (changed []types.NamespacedName, err error) {
 	var all v1alpha1.OpenCXOrganizationList
 	if err := o.Cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing organizations: %w", err)
+		return nil, fmt.Errorf("listing organizations: %w", err)
 	}
 	for i := range all.Items {
 		o.names(&all.Items[i]) // so that one read of a Secret serves all
@@ -91,14 +92,18 @@ func (o *Organizations) compare(ctx context.Context, asked *v1alpha1.OpenCXOrgan
 		if unusable {
 			continue
 		}
+		was := h.key.isDuplicate()
 		h.key.problem = nil
 		if before, known := first[h.key.key]; known && before.cameFirst(h) {
 			// Its name is nobody's business who may not see it.
 			h.key.problem = &status.Problem{Reason: v1alpha1.DuplicateKeyReason,
 				Message: "Another OpenCXOrganization had the same API key before: let contacts name that one, or use another key here"}
 		}
+		if h.key.isDuplicate() != was {
+			changed = append(changed, client.ObjectKeyFromObject(h.organization))
+		}
 	}
-	return nil
+	return changed, nil
 }
 
 // cameFirst says whether organization a came to a key before b. What a process did

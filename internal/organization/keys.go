@@ -94,25 +94,37 @@ func (o *Organizations) Key(ctx context.Context, name types.NamespacedName) (Key
 }
 
 func (o *Organizations) key(ctx context.Context, name types.NamespacedName) (heldKey, error) {
+	own, changed, err := o.lookUp(ctx, name)
+	if o.DuplicateChanged != nil {
+		for _, other := range changed {
+			o.DuplicateChanged(other)
+		}
+	}
+	return own, err
+}
+
+// lookUp returns an organization's key, and of which organizations it has learnt that
+// their key is that of another, or no longer is: they may have told otherwise.
+func (o *Organizations) lookUp(ctx context.Context, name types.NamespacedName) (key heldKey, changed []types.NamespacedName, err error) {
 	o.keys.mu.Lock()
 	defer o.keys.mu.Unlock()
 	found, err := o.Get(ctx, name)
 	if err != nil {
-		return heldKey{}, err
+		return heldKey{}, nil, err
 	}
 	if found == nil {
-		return heldKey{problem: &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Message: "The organization is gone", Missing: true}}, nil
+		return heldKey{problem: &status.Problem{Reason: v1alpha1.APIKeyNotFoundReason, Message: "The organization is gone", Missing: true}}, nil, nil
 	}
 	own, err := o.hold(ctx, found)
 	if err == nil && !own.compared {
-		err = o.compare(ctx, found)
+		changed, err = o.compare(ctx, found)
 		own = o.keys.held[name] // which may be a later version by now
 	}
 	if err != nil {
-		return heldKey{}, err
+		return heldKey{}, changed, err
 	}
 	own.proven = own.proven || own.turn == 0 && found.Status.LastSyncTime != nil // before this process looked
-	return *own, nil
+	return *own, changed, nil
 }
 
 // KeyProven notes that OpenCX has taken a request with that version of an organization's

@@ -3,6 +3,7 @@ package organization
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -206,4 +207,31 @@ func TestALabelledSecretIsReadAgainAndNotCompared(t *testing.T) {
 	if cluster.reads["acme"] != 3 || cluster.reads["crm"] != 3 || cluster.lists != 1 {
 		t.Errorf("%v reads, %d comparisons; want three of each, and one", cluster.reads, cluster.lists)
 	}
+}
+
+// What one organization's look finds out of another was perhaps told otherwise: in its
+// status, or to its contacts.
+func TestWhoseKeyBecomesOrCeasesToBeADuplicateIsTold(t *testing.T) {
+	cluster := &keyed{keys: map[string]string{"older": "ocx_a", "younger": "ocx_b"}, order: []string{"older", "younger"}, reads: map[string]int{}, fails: map[string]error{}}
+	var told []string
+	o := New(Options{Cache: cluster, Live: cluster, DuplicateChanged: func(name types.NamespacedName) { told = append(told, name.Name) }})
+	look := func(when string, want ...string) {
+		t.Helper()
+		told = nil
+		if _, err := o.Key(t.Context(), client.ObjectKeyFromObject(cluster.organization("older"))); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: told of %q, want %q", when, told, want)
+		}
+	}
+	look("at first")
+	cluster.keys["younger"] = "ocx_a"
+	cluster.labelled++
+	o.CompareKeys() // as when the event comes
+	look("the younger one gets the key of the older", "younger")
+	look("nothing has changed")
+	cluster.keys["older"] = "ocx_c"
+	cluster.labelled++
+	look("the older one gets another key", "younger")
 }

@@ -54,6 +54,9 @@ type Options struct {
 	Share float64
 	// ResyncInterval is for organizations that set none; 0 is never.
 	ResyncInterval time.Duration
+	// DuplicateChanged is told the name of an organization whose key turned out to be one
+	// that another had before, or no longer is. It may be nil.
+	DuplicateChanged func(name types.NamespacedName)
 }
 
 // Organizations knows the OpenCXOrganizations and holds their API keys. It is safe

@@ -157,7 +157,7 @@ func missing(n int) func(int) v1alpha1.ValueSource {
 var answers = map[string]http.HandlerFunc{
 	"bomb-200": bomb(http.StatusOK), "bomb-422": bomb(http.StatusUnprocessableEntity), "bomb-500": bomb(http.StatusInternalServerError),
 	"trickle-200": trickle(http.StatusOK), "trickle-422": trickle(http.StatusUnprocessableEntity),
-	"headers": hugeHeaders, "picky": picky,
+	"headers": hugeHeaders, "picky": picky, "riddle": riddle,
 }
 
 // declareHostile creates contacts that get one of answers.

@@ -5,6 +5,8 @@ package memory
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -89,4 +91,13 @@ func picky(w http.ResponseWriter, r *http.Request) {
 	if bytes.Contains(body, []byte(`"refused"`)) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 	}
+}
+
+// riddle refuses with a short text that can be read in a great many ways.
+func riddle(w http.ResponseWriter, _ *http.Request) {
+	const orders = `%25252541 &#37;252541 \x25252541 &#38;#37;2541 \x5cx252541 \x26#38;#38;#65; &#38;#38;#37;41 `
+	inBase64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	inner := orders + strings.Repeat("z ", 200)
+	w.WriteHeader(http.StatusUnprocessableEntity)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": orders + inBase64(orders+inBase64(inner))})
 }

@@ -130,6 +130,7 @@ var _ = Describe("Within the memory of its container the operator", Ordered, Con
 		Entry("an endless body in a small one, with 200", "bomb-200", v1alpha1.SyncedReason),
 		Entry("an endless body in a small one, with 422", "bomb-422", v1alpha1.RejectedReason),
 		Entry("an endless body in a small one, with 500", "bomb-500", v1alpha1.ServerErrorReason),
+		Entry("a short text with thousands of readings", "riddle", v1alpha1.RejectedReason),
 		Entry("huge headers", "headers", v1alpha1.UnreachableReason),
 		Entry("a body that never ends, with 200", "trickle-200", v1alpha1.SyncedReason),
 		Entry("a body that never ends, with 422", "trickle-422", v1alpha1.RejectedReason),
