@@ -31,7 +31,7 @@ run: build ## Run the operator against the cluster of the current kubeconfig. AR
 
 .PHONY: test
 test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packages, ARGS adds flags of go test.
-	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(ARGS) $(PKG)
+	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(PKG) $(ARGS)
 
 .PHONY: test-browser
 test-browser: ## Test the simulator's page in Chromium, which must be installed.

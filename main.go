@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/controller"
@@ -123,8 +125,8 @@ func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interfa
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                              scheme,
 		Cache:                               organization.CacheOptions(opts.scope, opts.defaultOrganization),
-		Metrics:                             metricsOptions(opts),
-		HealthProbeBindAddress:              opts.probeAddress,
+		Metrics:                             metricsserver.Options{BindAddress: noAddress}, // see addServers
+		HealthProbeBindAddress:              noAddress,
 		PprofBindAddress:                    opts.pprofAddress,
 		LeaderElection:                      opts.leaderElect,
 		LeaderElectionResourceLockInterface: lock,
@@ -135,10 +137,40 @@ func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interfa
 	if err != nil {
 		return nil, fmt.Errorf("creating the manager: %w", err)
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
-		return nil, fmt.Errorf("adding health checks: %w", err)
+	return mgr, addServers(mgr, opts)
+}
+
+// addServers adds the servers of probes and metrics.
+func addServers(mgr ctrl.Manager, opts options) error {
+	ctx := context.Background()
+	if opts.probeAddress != noAddress {
+		server, err := newServer(ctx, "probes", opts.probeAddress, probes(healthz.Ping), nil)
+		if err == nil {
+			err = mgr.Add(server)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return mgr, nil
+	if opts.metricsAddress != noAddress {
+		server, err := newMetricsServer(ctx, opts, mgr.GetConfig(), mgr.GetHTTPClient())
+		if err == nil {
+			err = mgr.Add(server)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// probes are what the kubelet asks.
+func probes(check healthz.Checker) http.Handler {
+	mux := http.NewServeMux()
+	for _, path := range []string{"/healthz", "/readyz"} {
+		mux.Handle(path, http.StripPrefix(path, &healthz.Handler{Checks: map[string]healthz.Checker{"ping": check}}))
+	}
+	return mux
 }
 
 // ownNamespace is the operator's own namespace, where the lease and the budget's

@@ -11,20 +11,39 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-func metricsOptions(opts options) metricsserver.Options {
-	options := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.metricsSecure}
+// newMetricsServer returns the server of metrics, which listens already.
+func newMetricsServer(ctx context.Context, opts options, config *rest.Config, httpClient *http.Client) (*manager.Server, error) {
+	handler := promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError})
+	var secure *tls.Config
 	if opts.metricsSecure {
-		options.FilterProvider = authenticated
-		options.TLSOpts = []func(*tls.Config){http1}
+		filter, err := authenticated(config, httpClient)
+		if err != nil {
+			return nil, err
+		}
+		if handler, err = filter(ctrl.Log.WithName("metrics"), handler); err != nil {
+			return nil, fmt.Errorf("preparing metrics: %w", err)
+		}
+		certificate, err := selfSigned()
+		if err != nil {
+			return nil, err
+		}
+		secure = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		http1(secure)
 	}
-	return options
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", handler)
+	return newServer(ctx, "metrics", opts.metricsAddress, mux, secure)
 }
 
 // http1 keeps HTTP/2 from being agreed on, with which one connection can make many

@@ -15,7 +15,6 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
@@ -77,10 +76,11 @@ func (e *endpoint) serve(t *testing.T, config *rest.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := metricsserver.NewServer(metricsOptions(opts), config, client)
+	server, err := newMetricsServer(t.Context(), opts, config, client)
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.address = server.Listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Start(ctx) }()
@@ -90,10 +90,6 @@ func (e *endpoint) serve(t *testing.T, config *rest.Config) {
 			t.Error(err)
 		}
 	})
-	bound := server.(interface{ GetBindAddr() string })
-	for e.address = ""; e.address == ""; e.address = bound.GetBindAddr() {
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 // scraper makes the token of a ServiceAccount that may scrape.

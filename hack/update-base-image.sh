@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pins the image that Dockerfile builds with by the digest that its tag has now, or that of
-# another tag: hack/update-base-image.sh 1.26.10. It asks docker, crane or skopeo.
+# another tag: hack/update-base-image.sh 1.26.10. It asks crane, skopeo or docker buildx.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,10 +13,10 @@ if command -v crane >/dev/null; then
 	digest="$(crane digest "$image")"
 elif command -v skopeo >/dev/null; then
 	digest="sha256:$(skopeo inspect --raw "docker://$image" | sha256sum | cut -d ' ' -f 1)"
-elif command -v docker >/dev/null; then
+elif docker buildx version >/dev/null 2>&1; then
 	digest="$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image")"
 else
-	echo "update-base-image: install docker, crane or skopeo, which can ask a registry" >&2
+	echo "update-base-image: install crane, skopeo or docker with buildx, which can ask a registry" >&2
 	exit 1
 fi
 if [[ ! $digest =~ ^sha256:[0-9a-f]{64}$ ]]; then

@@ -268,6 +268,8 @@ func TestTextsOfAnswersAreCutAndWithheld(t *testing.T) {
 		"the key":                        {"bad key " + testToken, "Unauthorized", withheld, ""},
 		"a value from a Secret":          {"token s3cr3t-t0ken expired", "Unauthorized", withheld, ""},
 		"a value in the name":            {"it expired", "s3cr3t-t0ken", withheld, ""},
+		"a value in the name and behind": {"k3n has expired", "s3cr3t-t0", withheld, ""},
+		"a value in front of the name":   {"it is s3cr3t-", "t0ken", withheld, ""},
 		"a short value from a Secret":    {"tier A1 is unknown", "Unprocessable Entity", withheld, ""},
 		"a value that begins at the cut": {strings.Repeat("- ", 248) + "s3cr3t-t0ken", "", withheld, ""},
 	} {

@@ -56,10 +56,12 @@ func meanings(value string) []string {
 		token = strings.TrimSpace(parts[1])
 		all = append(all, token)
 	}
-	decoded, err := base64.RawStdEncoding.DecodeString(standard(strings.TrimRight(token, "=")))
-	// Most tokens can be decoded, to what is no text.
-	if err == nil && utf8.Valid(decoded) && strings.IndexFunc(string(decoded), unicode.IsControl) < 0 {
-		all = append(all, string(decoded))
+	for part := range strings.SplitSeq(token, ".") { // as of a JSON Web Token
+		decoded, err := base64.RawStdEncoding.DecodeString(standard(strings.TrimRight(part, "=")))
+		// Most tokens can be decoded, to what is no text.
+		if err == nil && utf8.Valid(decoded) && strings.IndexFunc(string(decoded), unicode.IsControl) < 0 {
+			all = append(all, string(decoded))
+		}
 	}
 	return all
 }

@@ -85,7 +85,8 @@ func newAPIError(status int, header http.Header, body []byte, private []Secret, 
 	if json.Unmarshal(body, &dto) == nil {
 		e.Message, e.Name = clean(text(dto.Message), private), clean(text(dto.Error), private)
 	}
-	if e.Message == withheld || e.Name == withheld {
+	// A value may be cut into two, which stand beside each other in both orders.
+	if e.Message == withheld || e.Name == withheld || repeats(e.Name+" "+e.Message, private) || repeats(e.Message+" "+e.Name, private) {
 		e.Message, e.Name = withheld, ""
 	}
 	return e

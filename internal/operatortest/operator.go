@@ -72,7 +72,7 @@ func LaunchOperator(options OperatorOptions) (*Operator, error) {
 	}
 	command := exec.CommandContext(context.Background(), options.Binary, append(args, options.Args...)...)
 	// Its own namespace is not that of a pod in which the test may run.
-	command.Env = append(append(os.Environ(), "POD_NAMESPACE="), options.Env...)
+	command.Env = append(append(os.Environ(), "POD_NAMESPACE=default"), options.Env...)
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the caller alone
 	if err := command.Start(); err != nil {

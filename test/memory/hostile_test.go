@@ -8,11 +8,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path"
 	"strings"
 	"time"
+
+	. "github.com/onsi/ginkgo/v2"
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
@@ -100,4 +103,24 @@ func riddle(w http.ResponseWriter, _ *http.Request) {
 	inner := orders + strings.Repeat("z ", 200)
 	w.WriteHeader(http.StatusUnprocessableEntity)
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": orders + inBase64(orders+inBase64(inner))})
+}
+
+// openHeaders begins n requests to the operator's metrics from an address of their own,
+// each with 1000 KiB of a header, and ends none.
+func (p *process) openHeaders(ctx SpecContext, n int) {
+	GinkgoHelper()
+	began := "GET /metrics HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat("a", 1000<<10)
+	address, _, _ := strings.Cut(strings.TrimPrefix(p.metrics, "http://"), "/")
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	connections := make([]net.Conn, n)
+	inParallel(n, func(i int) (err error) {
+		if connections[i], err = dialer.DialContext(ctx, "tcp", address); err == nil {
+			_ = connections[i].SetDeadline(time.Now().Add(10 * time.Second))
+			_, _ = io.WriteString(connections[i], began) // which fails when it is closed
+		}
+		return err
+	})
+	for _, connection := range connections {
+		_ = connection.Close()
+	}
 }

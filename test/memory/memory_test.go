@@ -148,6 +148,10 @@ var _ = Describe("Within the memory of its container the operator", Ordered, Con
 		Expect(w.requests(mallory + ".user")).To(HaveLen(users))
 	})
 
+	It("keeps little of headers that do not end", func(ctx SpecContext) {
+		w.operator.openHeaders(ctx, 300)
+	})
+
 	It("refuses an API key of 1 MB", func(ctx SpecContext) {
 		Expect(w.controlPlane.CreateOrganization(ctx, hostileOrganization, plainText())).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) {

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	certutil "k8s.io/client-go/util/cert"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+)
+
+const (
+	// maxConnections and maxFromOne bound the connections that an endpoint has at one
+	// time, of all and of one address: whoever can reach it needs no token to open them.
+	// The kubelet and a scraper need one each.
+	maxConnections, maxFromOne = 100, 20
+	// maxHeader is room for a token of maxToken and as much besides.
+	maxHeader = 2 * maxToken
+	// Whoever is slower than these is in nobody's cluster.
+	headerTimeout, answerTimeout = 5 * time.Second, 30 * time.Second
+)
+
+// newServer returns a server of handler that listens already, so that it is known at the
+// start if it cannot. It is bounded in what strangers can make it keep, which
+// controller-runtime's own servers are not: a megabyte of header for each of any number
+// of connections. config is nil for one in the clear.
+func newServer(ctx context.Context, name, address string, handler http.Handler, config *tls.Config) (*manager.Server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening for %s: %w", name, err)
+	}
+	listener = &bounded{Listener: listener, from: map[string]int{}}
+	if config != nil {
+		listener = tls.NewListener(listener, config)
+	}
+	return &manager.Server{
+		Name: name, Listener: listener, ShutdownTimeout: new(headerTimeout),
+		Server: &http.Server{
+			Handler: handler, MaxHeaderBytes: maxHeader,
+			ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: 90 * time.Second,
+		},
+	}, nil
+}
+
+// selfSigned is a certificate for this process alone: clients know the operator by its
+// address.
+func selfSigned() (tls.Certificate, error) {
+	certificate, key, err := certutil.GenerateSelfSignedCertKey("localhost", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
+	}
+	return tls.X509KeyPair(certificate, key)
+}
+
+// bounded is a listener that closes connections at once that are too many.
+type bounded struct {
+	net.Listener
+	mu   sync.Mutex
+	all  int
+	from map[string]int
+}
+
+// Accept implements net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		connection, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		host, _, _ := net.SplitHostPort(connection.RemoteAddr().String()) // which the kernel has from the wire
+		if b.add(host) {
+			return &counted{connection, sync.OnceFunc(func() { b.remove(host) })}, nil
+		}
+		_ = connection.Close()
+	}
+}
+
+func (b *bounded) add(host string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all >= maxConnections || b.from[host] >= maxFromOne {
+		return false
+	}
+	b.all++
+	b.from[host]++
+	return true
+}
+
+func (b *bounded) remove(host string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all--
+	if b.from[host]--; b.from[host] == 0 {
+		delete(b.from, host)
+	}
+}
+
+// counted is a connection that counts until it is closed.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+)
+
+// from opens a connection of another address of loopback.
+func from(t *testing.T, own, address string) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(own)}}
+	connection, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+func startProbes(t *testing.T) (address string) {
+	t.Helper()
+	server, err := newServer(t.Context(), "probes", "127.0.0.1:0", probes(healthz.Ping), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return server.Listener.Addr().String()
+}
+
+// answers is what a request of one connection is answered, "" for a connection that is
+// closed without a word.
+func answers(connection net.Conn, request string) string {
+	_ = connection.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(connection, request); err != nil {
+		return ""
+	}
+	text, _ := io.ReadAll(connection)
+	line, _, _ := strings.Cut(string(text), "\r\n")
+	return line
+}
+
+const probe = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+func TestAStrangerHasFewConnectionsAndOthersHaveTheirs(t *testing.T) {
+	address := startProbes(t)
+	var open []net.Conn
+	for range maxFromOne {
+		open = append(open, from(t, "127.0.0.2", address))
+	}
+	for range 10 * maxFromOne {
+		if got := answers(from(t, "127.0.0.2", address), probe); got != "" {
+			t.Fatalf("a connection too many is answered %q", got)
+		}
+	}
+	if got := answers(from(t, "127.0.0.3", address), probe); got != "HTTP/1.1 200 OK" {
+		t.Errorf("beside a stranger's connections a probe is answered %q", got)
+	}
+	for _, connection := range open {
+		_ = connection.Close()
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for answers(from(t, "127.0.0.2", address), probe) != "HTTP/1.1 200 OK" {
+		if time.Now().After(deadline) {
+			t.Fatal("connections that are closed still count")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestAHeaderIsNotKeptWithoutAnEnd(t *testing.T) {
+	address := startProbes(t)
+	request := "GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat("a", 1000<<10)
+	connection := from(t, "127.0.0.2", address)
+	_ = connection.SetDeadline(time.Now().Add(30 * time.Second))
+	written, _ := io.WriteString(connection, request) // it is closed meanwhile
+	text, _ := io.ReadAll(connection)
+	if len(text) > 0 && !strings.HasPrefix(string(text), "HTTP/1.1 431 ") {
+		t.Errorf("of %d bytes %d were taken, and it is answered %q", len(request), written, text)
+	}
+	if len(text) == 0 && written == len(request) {
+		// What the kernel has taken is not what the server has.
+		if _, err := io.WriteString(connection, strings.Repeat("a", 8<<20)); err == nil {
+			t.Error("a header without an end is taken")
+		}
+	}
+}
+
+func TestTheProbesAnswer(t *testing.T) {
+	address := startProbes(t)
+	for path, want := range map[string]string{"/healthz": "HTTP/1.1 200 OK", "/readyz": "HTTP/1.1 200 OK", "/": "HTTP/1.1 404 Not Found"} {
+		request := strings.Replace(probe, "/readyz", path, 1)
+		if got := answers(from(t, "127.0.0.1", address), request); got != want {
+			t.Errorf("%s is answered %q, want %q", path, got, want)
+		}
+	}
+	if _, err := newServer(t.Context(), "probes", address, http.NotFoundHandler(), nil); err == nil || !strings.HasPrefix(err.Error(), "listening for probes: ") {
+		t.Errorf("error = %v", err)
+	}
+}
