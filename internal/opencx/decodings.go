@@ -58,9 +58,11 @@ func meanings(value string) []string {
 	}
 	for part := range strings.SplitSeq(token, ".") { // as of a JSON Web Token
 		decoded, err := base64.RawStdEncoding.DecodeString(standard(strings.TrimRight(part, "=")))
-		// Most tokens can be decoded, to what is no text.
-		if err == nil && utf8.Valid(decoded) && strings.IndexFunc(string(decoded), unicode.IsControl) < 0 {
-			all = append(all, string(decoded))
+		text := strings.ToValidUTF8(string(decoded), "")
+		// Most tokens can be decoded, to what is no text, of which a letter or two are left.
+		isText := len(text) == len(decoded) && strings.IndexFunc(text, unicode.IsControl) < 0
+		if err == nil && (isText || utf8.RuneCountInString(fold(text)) >= run) {
+			all = append(all, text)
 		}
 	}
 	return all

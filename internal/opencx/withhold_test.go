@@ -123,6 +123,7 @@ func TestWhatAValueStandsForIsNotShown(t *testing.T) {
 	for name, tt := range map[string]struct{ value, text string }{
 		"the token of a header":          {"Bearer abc123", "token abc123 has expired"},
 		"the password of a header":       {"Basic amFuZTpodW50ZXI=", "user jane:hunter is locked"},
+		"a password in Latin-1":          {"Basic YWRtaW46Y29ycmVjdGhvcnNl6Q==", "user admin:correcthorse is locked"},
 		"a claim of a token":             {"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJqYW5lQGV4YW1wbGUuY29tIn0.c2lnbmF0dXJl", "token of jane@example.com"},
 		"what has been reformatted":      {"+12025550123", "(202) 555-0123 is no mobile phone"},
 		"what was unescaped":             {"s%65cret%2Fvalue", "secret/value is unknown"},

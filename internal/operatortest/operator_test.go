@@ -96,7 +96,7 @@ func TestAnOperatorIsToldWhereEverythingIs(t *testing.T) {
 		first, _, _ := strings.Cut(operator.Log(), "\n")
 		return first
 	}
-	if got, want := run(func(*OperatorOptions) {}), "--kubeconfig=there in <>"; got != want {
+	if got, want := run(func(*OperatorOptions) {}), "--kubeconfig=there in <default>"; got != want {
 		t.Errorf("without options: %s, want %s", got, want)
 	}
 	got := run(func(o *OperatorOptions) {
