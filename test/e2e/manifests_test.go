@@ -145,7 +145,7 @@ var _ = Describe("The shipped manifests", func() {
 			"ClusterRole opencx-opencxorganization-editor-role: [get] []", "ClusterRole opencx-opencxorganization-viewer-role: [get] []"))
 	})
 
-	It("give a token to the operator's Pods alone", func() {
+	It("give a token to the Pods of the operator alone", func() {
 		for _, folder := range []string{clusterWide, namespaced} {
 			account := rendered[*corev1.ServiceAccount](folder, "ServiceAccount")[0]
 			pod := rendered[*appsv1.Deployment](folder, "Deployment")[0].Spec.Template.Spec

@@ -276,7 +276,7 @@ var _ = Describe("The shipped RBAC", Ordered, func() {
 		})
 	})
 
-	It("keeps the other Secrets of the operator's namespace from it, and status says so", func(ctx SpecContext) {
+	It("keeps the other Secrets of its namespace from the operator, and status says so", func(ctx SpecContext) {
 		d := deploy("shop", v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll})
 		kubectl("-n", ownNamespace, "create", "secret", "generic", "opencx-api-key", "--from-literal=second="+apiKey)
 		other := types.NamespacedName{Namespace: ownNamespace, Name: "other"}
