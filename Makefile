@@ -92,7 +92,7 @@ verify: generate manifests vet lint vulncheck ## Check that generated files are 
 
 .PHONY: clean
 clean: ## Remove what build and test made.
-	rm -rf bin cover.out
+	rm -rf bin dist cover.out
 
 ##@ Deliver
 
@@ -116,13 +116,26 @@ install: ## Install the CRDs into the cluster of the current kubeconfig.
 uninstall: ## Remove the CRDs, and with them every OpenCXContact and OpenCXOrganization. OpenCX keeps its records.
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
+# Which kustomization is deployed, such as config/namespaced or one of yours.
+OVERLAY ?= config/default
+WITH_IMAGE = $(KUBECTL) kustomize $(OVERLAY) | sed 's|image: opencx-operator:latest|image: $(IMG)|'
+
+.PHONY: needs-image
+needs-image:
+	@test "$(origin IMG)" != file || { echo "Set IMG to an image that the cluster can pull, such as IMG=registry.example.com/opencx-operator:v1: see make docker-build" >&2; exit 2; }
+
 .PHONY: deploy
-deploy: ## Install CRDs and operator with the image IMG into the cluster of the current kubeconfig.
-	$(KUBECTL) kustomize config/default | sed 's|image: opencx-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
+deploy: needs-image ## Install CRDs and operator, with the image IMG, into the cluster of the current kubeconfig. OVERLAY names another kustomization.
+	$(WITH_IMAGE) | $(KUBECTL) apply --server-side -f -
+
+.PHONY: build-installer
+build-installer: needs-image ## Write all that make deploy applies to dist/install.yaml.
+	@mkdir -p dist
+	$(WITH_IMAGE) >dist/install.yaml
 
 .PHONY: undeploy
-undeploy: ## Remove operator and CRDs, and with them every OpenCXContact and OpenCXOrganization. OpenCX keeps its records.
-	$(KUBECTL) delete --ignore-not-found -k config/default
+undeploy: ## Remove what make deploy made, the namespace with all in it, the CRDs, and with them every OpenCXContact and OpenCXOrganization. OpenCX keeps its records.
+	$(KUBECTL) delete --ignore-not-found -k $(OVERLAY)
 
 ##@ Help
 

@@ -19,6 +19,11 @@ const (
 	// renewals there is always time for a request, which takes opencx.CallTimeout.
 	leaseDuration = 25 * time.Second
 	renewDeadline = 12 * time.Second
+	// retryPeriod is how often the elector looks: a replica that waits sees a lease that
+	// was let go of, or has run out, after at most 2.2 times as long. A leader need not
+	// write it so often.
+	retryPeriod = 250 * time.Millisecond
+	renewEvery  = 2 * time.Second
 )
 
 var errLeaseStale = errors.New("the lease has not been renewed in time: another replica may lead")
@@ -50,9 +55,12 @@ func (l *freshLock) Create(ctx context.Context, record resourcelock.LeaderElecti
 	return l.note(l.Interface.Create(ctx, record), began)
 }
 
-// Update implements resourcelock.Interface.
+// Update implements resourcelock.Interface. Of renewals, it writes one in renewEvery.
 func (l *freshLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	began := time.Now()
+	if renewed := l.renewed.Load(); renewed != nil && record.HolderIdentity == l.Identity() && age(*renewed, began) < renewEvery {
+		return nil
+	}
 	return l.note(l.Interface.Update(ctx, record), began)
 }
 
@@ -64,16 +72,20 @@ func (l *freshLock) note(err error, began time.Time) error {
 }
 
 // check returns errLeaseStale when another replica may hold the lease before so much
-// time has passed. It asks both clocks: one stands still while a machine is
-// suspended, the other one may be set.
+// time has passed.
 func (l *freshLock) check(left time.Duration) error {
 	renewed := l.renewed.Load()
 	if renewed == nil {
 		return errLeaseStale
 	}
-	now := time.Now()
-	if age := max(now.Sub(*renewed), now.Round(0).Sub(renewed.Round(0))); age+left >= leaseDuration {
+	if age(*renewed, time.Now())+left >= leaseDuration {
 		return errLeaseStale
 	}
 	return nil
+}
+
+// age asks both clocks: one stands still while a machine is suspended, the other one may
+// be set.
+func age(of, now time.Time) time.Duration {
+	return max(now.Sub(of), now.Round(0).Sub(of.Round(0)))
 }

@@ -15,8 +15,11 @@ import (
 // slowLock takes a second for each write, and fails with err.
 type slowLock struct {
 	resourcelock.Interface
-	err error
+	err     error
+	updates int
 }
+
+func (l *slowLock) Identity() string { return "this replica" }
 
 func (l *slowLock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	time.Sleep(time.Second)
@@ -24,6 +27,7 @@ func (l *slowLock) Create(context.Context, resourcelock.LeaderElectionRecord) er
 }
 
 func (l *slowLock) Update(context.Context, resourcelock.LeaderElectionRecord) error {
+	l.updates++
 	time.Sleep(time.Second)
 	return l.err
 }
@@ -65,7 +69,36 @@ func TestALeaseIsFreshFromTheBeginningOfItsRenewal(t *testing.T) {
 }
 
 func TestARequestFitsBetweenTwoRenewals(t *testing.T) {
-	if left := leaseDuration - renewDeadline; left <= opencx.CallTimeout {
+	if left := leaseDuration - renewEvery - renewDeadline; left <= opencx.CallTimeout {
 		t.Errorf("%s are left of a lease that is about to be renewed, a request may take %s", left, opencx.CallTimeout)
 	}
+}
+
+func TestALeaderWritesItsLeaseMoreSeldomThanItIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &slowLock{}
+		lock := &freshLock{Interface: inner}
+		update := func(holder string) {
+			t.Helper()
+			if err := lock.Update(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: holder}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		update(lock.Identity()) // which takes a second
+		for range 10 {
+			update(lock.Identity())
+		}
+		if inner.updates != 1 {
+			t.Errorf("%d writes within a second, want 1", inner.updates)
+		}
+		time.Sleep(renewEvery - time.Second)
+		update(lock.Identity())
+		if inner.updates != 2 {
+			t.Errorf("%d writes, want another one when it is due", inner.updates)
+		}
+		update("") // the end of a leadership is told at once
+		if inner.updates != 3 {
+			t.Errorf("%d writes, want another one for the release", inner.updates)
+		}
+	})
 }

@@ -132,6 +132,7 @@ func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interfa
 		LeaderElectionResourceLockInterface: lock,
 		LeaseDuration:                       new(leaseDuration),
 		RenewDeadline:                       new(renewDeadline),
+		RetryPeriod:                         new(retryPeriod),
 		LeaderElectionReleaseOnCancel:       true, // the process ends when the manager has
 	})
 	if err != nil {
@@ -144,9 +145,10 @@ func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interfa
 func addServers(mgr ctrl.Manager, opts options) error {
 	ctx := context.Background()
 	if opts.probeAddress != noAddress {
-		server, err := newServer(ctx, "probes", opts.probeAddress, probes(healthz.Ping), nil)
+		reading := make(cachesRead)
+		server, err := newServer(ctx, "probes", opts.probeAddress, probes(reading.check), nil)
 		if err == nil {
-			err = mgr.Add(server)
+			err = errors.Join(mgr.Add(server), mgr.Add(reading))
 		}
 		if err != nil {
 			return err
@@ -164,13 +166,37 @@ func addServers(mgr ctrl.Manager, opts options) error {
 	return nil
 }
 
-// probes are what the kubelet asks.
-func probes(check healthz.Checker) http.Handler {
+// probes are what the kubelet asks: /healthz whether the process answers, /readyz
+// whether ready says that it can do the work.
+func probes(ready healthz.Checker) http.Handler {
 	mux := http.NewServeMux()
-	for _, path := range []string{"/healthz", "/readyz"} {
+	for path, check := range map[string]healthz.Checker{"/healthz": healthz.Ping, "/readyz": ready} {
 		mux.Handle(path, http.StripPrefix(path, &healthz.Handler{Checks: map[string]healthz.Checker{"ping": check}}))
 	}
 	return mux
+}
+
+// cachesRead is closed by the manager when it has read all that is watched, leader or
+// not: from then on this replica can lead without delay.
+type cachesRead chan struct{}
+
+// Start implements manager.Runnable. The manager starts it after the caches.
+func (c cachesRead) Start(context.Context) error {
+	close(c)
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (c cachesRead) NeedLeaderElection() bool { return false }
+
+// check is a healthz.Checker.
+func (c cachesRead) check(*http.Request) error {
+	select {
+	case <-c:
+		return nil
+	default:
+		return errors.New("the API server's objects have not been read yet")
+	}
 }
 
 // ownNamespace is the operator's own namespace, where the lease and the budget's

@@ -5,11 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
 // from opens a connection of another address of loopback.
@@ -26,7 +25,9 @@ func from(t *testing.T, own, address string) net.Conn {
 
 func startProbes(t *testing.T) (address string) {
 	t.Helper()
-	server, err := newServer(t.Context(), "probes", "127.0.0.1:0", probes(healthz.Ping), nil)
+	read := make(cachesRead)
+	close(read)
+	server, err := newServer(t.Context(), "probes", "127.0.0.1:0", probes(read.check), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +99,28 @@ func TestAHeaderIsNotKeptWithoutAnEnd(t *testing.T) {
 			t.Error("a header without an end is taken")
 		}
 	}
+}
+
+func TestAReplicaIsReadyOnceItHasReadWhatItWatches(t *testing.T) {
+	read := make(cachesRead)
+	if read.NeedLeaderElection() {
+		t.Error("a replica that does not lead is never ready")
+	}
+	handler := probes(read.check)
+	expect := func(path string, want int) {
+		t.Helper()
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		if answer.Code != want {
+			t.Errorf("%s: %d, want %d", path, answer.Code, want)
+		}
+	}
+	expect("/healthz", http.StatusOK)
+	expect("/readyz", http.StatusInternalServerError)
+	if err := read.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("/readyz", http.StatusOK)
 }
 
 func TestTheProbesAnswer(t *testing.T) {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,23 +19,6 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
-
-// withNetworkPolicy makes the folder of a kustomization that is config/default with
-// the line for the NetworkPolicy taken in.
-func withNetworkPolicy() string {
-	GinkgoHelper()
-	text, err := os.ReadFile(filepath.Join(root, "config", "default", "kustomization.yaml"))
-	Expect(err).NotTo(HaveOccurred())
-	Expect(string(text)).To(ContainSubstring("\n# - ../network-policy\n"))
-	folder := GinkgoT().TempDir()
-	config, err := filepath.Abs(filepath.Join(root, "config"))
-	Expect(err).NotTo(HaveOccurred())
-	config, err = filepath.Rel(folder, config)
-	Expect(err).NotTo(HaveOccurred())
-	taken := strings.ReplaceAll(strings.Replace(string(text), "# - ../network-policy", "- ../network-policy", 1), "- ../", "- "+config+"/")
-	Expect(os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(taken), 0o600)).To(Succeed())
-	return folder
-}
 
 // renderings are what kubectl printed of kustomizations.
 var renderings = map[string]string{}
@@ -166,7 +148,7 @@ var _ = Describe("The shipped manifests", func() {
 	})
 
 	It("have a NetworkPolicy that lets through what the operator serves and asks", func() {
-		folder := withNetworkPolicy()
+		folder := filepath.Join(root, "config", "overlays", "network-policy")
 		kubectl("apply", "--server-side", "--dry-run=server", "--field-manager=dry-run", "--force-conflicts", "-k", folder)
 		Expect(rendered[*networkingv1.NetworkPolicy](clusterWide, "NetworkPolicy")).To(BeEmpty())
 		policies := rendered[*networkingv1.NetworkPolicy](folder, "NetworkPolicy")
