@@ -89,6 +89,9 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	if rest := flags.Args(); len(rest) > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q: settings are given as --flag=value", rest[0])
 	}
+	if len(validation.IsDNS1123Label(ownNamespace)) > 0 {
+		return options{}, fmt.Errorf("the environment variable POD_NAMESPACE: %q is no name of a namespace: use that of the operator, such as opencx-system", ownNamespace)
+	}
 	var err error
 	if opts.apiURL, err = opencx.ParseBaseURL(*apiURL); err != nil {
 		return options{}, fmt.Errorf("--opencx-api-url: %w", err)
@@ -109,7 +112,16 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 }
 
 // badValue is what the package flag says of a value that its type does not take.
-var badValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-(\S+): parse error$`)
+var badValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-(\S+): (.*)$`)
+
+// zapValues are those of the flags of controller-runtime's logger, whose errors do not
+// name them.
+var zapValues = map[string]string{
+	"zap-log-level":        "debug, info, error, panic or a number above 0",
+	"zap-stacktrace-level": "info, error or panic",
+	"zap-encoder":          "json or console",
+	"zap-time-encoding":    "epoch, millis, nano, iso8601, rfc3339 or rfc3339nano",
+}
 
 // explain makes a sentence that says what would be right of an error of the package flag.
 func explain(flags *flag.FlagSet, err error) error {
@@ -118,7 +130,11 @@ func explain(flags *flag.FlagSet, err error) error {
 		return fmt.Errorf("%w; --help lists the flags", err)
 	}
 	right := "true or false"
-	if typed, is := flags.Lookup(found[2]).Value.(flag.Getter); is {
+	if zapRight, is := zapValues[found[2]]; is {
+		right = zapRight
+	} else if found[3] != "parse error" {
+		return fmt.Errorf("--%s: %s is not right: %s", found[2], found[1], found[3])
+	} else if typed, is := flags.Lookup(found[2]).Value.(flag.Getter); is {
 		switch typed.Get().(type) {
 		case time.Duration:
 			right = "a duration such as 90s, 30m or 24h"
@@ -146,7 +162,7 @@ func (o *options) check() error {
 	case len(validation.IsDNS1123Subdomain(o.scope.DefaultAPIKeySecret)) > 0:
 		return fmt.Errorf("--default-api-key-secret: %q is no name of a Secret: use one such as opencx-api-key", o.scope.DefaultAPIKeySecret)
 	case n < 1 || n > 100:
-		return fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100", n)
+		return fmt.Errorf("--max-concurrent-reconciles: %d is not from 1 to 100: use 10 unless requests take long", n)
 	}
 	return nil
 }
@@ -159,7 +175,7 @@ func parseNamespaces(s string) ([]string, error) {
 	namespaces := strings.Split(s, ",")
 	for _, namespace := range namespaces {
 		if len(validation.IsDNS1123Label(namespace)) > 0 {
-			return nil, fmt.Errorf("%q is no name of a namespace: write namespaces separated by commas, without spaces", namespace)
+			return nil, fmt.Errorf("%q is no name of a namespace: write names in lower case, separated by single commas, without spaces, such as shop,crm", namespace)
 		}
 	}
 	return namespaces, nil
@@ -169,7 +185,7 @@ func parseNamespaces(s string) ([]string, error) {
 func parseName(s string) (types.NamespacedName, error) {
 	name := organization.ParseName(s)
 	if len(validation.IsDNS1123Label(name.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
-		return name, fmt.Errorf("%q does not name an OpenCXOrganization: write namespace/name", s)
+		return name, fmt.Errorf("%q does not name an OpenCXOrganization: write namespace/name in lower case, such as crm/default", s)
 	}
 	return name, nil
 }

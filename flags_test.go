@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -80,9 +81,10 @@ func TestAnEndpointListensWhereItIsTold(t *testing.T) {
 func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 	for args, want := range map[string]string{
 		"--opencx-api-url=http://api.open.cx":             "--opencx-api-url: http would send the API key in the clear",
-		"--opencx-rate-limit=0/1m":                        "-opencx-rate-limit: the part before the slash",
-		"--opencx-rate-limit=abc/1m":                      "-opencx-rate-limit: the part before the slash",
-		"--opencx-rate-limit=100/8760h":                   "-opencx-rate-limit: the part after the slash",
+		"--opencx-api-url=api.open.cx":                    "--opencx-api-url: it names no host: use a URL with https:// and a host, like https://api.open.cx",
+		"--opencx-rate-limit=0/1m":                        "--opencx-rate-limit: \"0/1m\" is not right: the part before the slash",
+		"--opencx-rate-limit=abc/1m":                      "--opencx-rate-limit: \"abc/1m\" is not right: the part before the slash",
+		"--opencx-rate-limit=100/8760h":                   "--opencx-rate-limit: \"100/8760h\" is not right: the part after the slash",
 		"--budget-share=0":                                "--budget-share: 0 is not more than 0 and at most 1: use 0.5 for each of two",
 		"--budget-share=-0.5":                             "--budget-share: -0.5 is not more than 0 and at most 1",
 		"--budget-share=1.01":                             "--budget-share: 1.01 is not more than 0 and at most 1",
@@ -93,12 +95,12 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--leader-elect=maybe":                            "--leader-elect: \"maybe\" is not right: use true or false",
 		"--budget-share=0.001":                            "--budget-share: 0.001 of 100/1m0s is no request: use a larger share, or a higher --opencx-rate-limit",
 		"--default-organization=acme":                     "--default-organization: \"acme\" does not name an OpenCXOrganization: write namespace/name",
-		"--default-organization=A/b":                      "--default-organization",
+		"--default-organization=A/b":                      "--default-organization: \"A/b\" does not name an OpenCXOrganization: write namespace/name in lower case, such as crm/default",
 		"--default-organization=a/b/c":                    "--default-organization",
 		"--default-api-key-secret=":                       "--default-api-key-secret: \"\" is no name of a Secret: use one such as opencx-api-key",
 		"--default-api-key-secret=a/b":                    "--default-api-key-secret: \"a/b\" is no name of a Secret",
 		"--watch-namespaces=a,B":                          "--watch-namespaces: \"B\" is no name of a namespace",
-		"--watch-namespaces=a,":                           "--watch-namespaces: \"\" is no name of a namespace",
+		"--watch-namespaces=a,":                           "--watch-namespaces: \"\" is no name of a namespace: write names in lower case, separated by single commas, without spaces, such as shop,crm",
 		"--watch-label-selector=a=(":                      "--watch-label-selector: ",
 		"--resync-interval=-1h":                           "--resync-interval: -1h0m0s is negative",
 		"--resync-interval=1s":                            "--resync-interval: 1s is shorter than 5m: use 5m or a longer duration such as 24h, or 0s for never",
@@ -118,6 +120,10 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		"--metrics-bind-address=https://a:1":              "--metrics-bind-address: \"https://a:1\" is no address",
 		"--health-probe-bind-address=::1:81":              "--health-probe-bind-address: \"::1:81\" is no address",
 		"--health-probe-bind-address=:-1":                 "--health-probe-bind-address: \":-1\" is no address",
+		"--zap-log-level=loud":                            "--zap-log-level: \"loud\" is not right: use debug, info, error, panic or a number above 0",
+		"--zap-encoder=xml":                               "--zap-encoder: \"xml\" is not right: use json or console",
+		"--zap-stacktrace-level=debug":                    "--zap-stacktrace-level: \"debug\" is not right: use info, error or panic",
+		"--zap-time-encoding=s":                           "--zap-time-encoding: \"s\" is not right: use epoch, millis,",
 		"--no-such-flag":                                  "not defined: -no-such-flag; --help lists the flags",
 		"extra":                                           "unexpected argument \"extra\"",
 	} {
@@ -125,6 +131,14 @@ func TestABadFlagIsRefusedInOneSentenceThatNamesIt(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || help != "" {
 			t.Errorf("%s: error = %v, printed %q, want one sentence with %q", args, err, help, want)
 		}
+	}
+}
+
+func TestANamespaceOfTheOperatorThatIsNoneIsBlamed(t *testing.T) {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	_, err := parseFlags(flags, nil, "Bad", io.Discard)
+	if want := `the environment variable POD_NAMESPACE: "Bad" is no name of a namespace: `; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error = %v, want %s…", err, want)
 	}
 }
 

@@ -50,24 +50,25 @@ func main() {
 		fmt.Fprintf(os.Stderr, "opencx-operator: %s\n", err)
 		os.Exit(2)
 	}
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "opencx-operator: finding a cluster: %s: name a kubeconfig with --kubeconfig or KUBECONFIG\n", err)
+		os.Exit(2)
+	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap)))
 	if os.Getenv("GOGC") == "" {
 		// The operator is idle nearly always: memory is dearer than the time of
 		// the garbage collector.
 		debug.SetGCPercent(60)
 	}
-	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
+	if err := run(ctrl.SetupSignalHandler(), restConfig, opts); err != nil {
 		ctrl.Log.WithName("setup").Error(err, "The operator ends")
 		os.Exit(1)
 	}
 }
 
 // run builds the manager and runs it until ctx ends.
-func run(ctx context.Context, opts options) error {
-	restConfig, err := ctrl.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding a cluster: %w", err)
-	}
+func run(ctx context.Context, restConfig *rest.Config, opts options) error {
 	// On an object that was stored before a rule of the CRD, the API server answers
 	// every write of status with a warning that has the refused value in it.
 	restConfig.WarningHandlerWithContext = rest.NoWarnings{}

@@ -71,7 +71,7 @@ func ParseBaseURL(address string) (*url.URL, error) {
 	}
 	switch {
 	case u.Host == "" || u.Hostname() == "":
-		return nil, errors.New("it names no host: use a URL like " + DefaultBaseURL)
+		return nil, errors.New("it names no host: use a URL with https:// and a host, like " + DefaultBaseURL)
 	case u.User != nil:
 		return nil, errors.New("it must not contain credentials: the API key is configured elsewhere")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
