@@ -48,8 +48,8 @@ Flags:
 `
 
 // parseFlags reads args into options of an operator in ownNamespace. Its errors name
-// the flag and what would be right. flag.ErrHelp means that help was asked for and
-// printed to help.
+// the flag and what would be right. flag.ErrHelp means that help, or the version, was
+// asked for and printed to help.
 func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io.Writer) (options, error) {
 	opts := options{rateLimit: budget.DefaultLimit, ownNamespace: ownNamespace}
 	apiURL := flags.String("opencx-api-url", opencx.DefaultBaseURL,
@@ -72,20 +72,12 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		"contacts that are sent at the same time, from 1 to 100")
 	flags.BoolVar(&opts.leaderElect, "leader-elect", false,
 		"elect a leader, so that of several replicas one is active")
+	flags.Bool("version", false, "print the version and end")
 	opts.endpointFlags(flags)
 	opts.zap.BindFlags(flags)
-	flags.Init(flags.Name(), flag.ContinueOnError)
-	flags.Usage = func() {} // a mistake is answered with a sentence, not with a page
-	flags.SetOutput(io.Discard)
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(help)
-		_, _ = fmt.Fprint(help, usage)
-		flags.PrintDefaults()
+	if err := readArgs(flags, args, help); err != nil {
 		return options{}, err
-	} else if err != nil {
-		return options{}, explain(flags, err)
 	}
-
 	if rest := flags.Args(); len(rest) > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q: settings are given as --flag=value", rest[0])
 	}
@@ -109,6 +101,29 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 		return options{}, err
 	}
 	return opts, opts.check()
+}
+
+// readArgs sets flags. It ends in flag.ErrHelp, or in an error with a sentence, as
+// parseFlags does.
+func readArgs(flags *flag.FlagSet, args []string, help io.Writer) error {
+	flags.Init(flags.Name(), flag.ContinueOnError)
+	flags.Usage = func() {} // a mistake is answered with a sentence, not with a page
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(help)
+		_, _ = fmt.Fprint(help, usage)
+		flags.PrintDefaults()
+		return err
+	}
+	if err != nil {
+		return explain(flags, err)
+	}
+	if flags.Lookup("version").Value.String() == "true" {
+		_, _ = fmt.Fprintln(help, "opencx-operator", version)
+		return flag.ErrHelp
+	}
+	return nil
 }
 
 // badValue is what the package flag says of a value that its type does not take.

@@ -31,9 +31,6 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
-// version is set at build time.
-var version = "dev"
-
 var scheme = runtime.NewScheme()
 
 func init() {
