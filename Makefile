@@ -2,8 +2,7 @@ SHELL := /usr/bin/env bash -o pipefail
 .SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 
-# Tools are pinned in hack/tools/go.mod, hack/lint/go.mod and hack/vuln/go.mod, and
-# built by Go when they are needed.
+# Tools are pinned in the go.mod files below hack, and built by Go when they are needed.
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint-kube-api-linter
 
@@ -16,6 +15,12 @@ PLATFORMS ?= linux/amd64,linux/arm64
 PKG ?= ./...
 KUBECTL ?= kubectl
 DOCKER ?= docker
+# Docker before version 23 builds without BuildKit unless it is told.
+export DOCKER_BUILDKIT ?= 1
+# What an image has of its commit, so that building it again gives the same.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) \
+	--build-arg CREATED=$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
 
 ##@ Try it
 
@@ -36,6 +41,10 @@ test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packag
 .PHONY: test-browser
 test-browser: ## Test the simulator's page in Chromium, which must be installed.
 	go test -tags browser -run TestPage -count=1 ./internal/opencx/opencxtest
+
+.PHONY: test-image
+test-image: ## Build the image with buildah and run it; needs buildah, and root.
+	@$(WITH_CONTROL_PLANE) go test -tags image -count=1 -timeout 30m ./test/image $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
@@ -97,12 +106,13 @@ clean: ## Remove what build and test made.
 ##@ Deliver
 
 .PHONY: docker-build
-docker-build: ## Build the image IMG for this machine's platform.
-	$(DOCKER) build --build-arg VERSION=$(VERSION) -t $(IMG) .
+docker-build: ## Build the image IMG for this machine's platform. DOCKER names podman or buildah instead, ARGS adds flags.
+	$(DOCKER) build $(IMAGE_ARGS) $(ARGS) -t $(IMG) .
 
 .PHONY: docker-buildx
-docker-buildx: ## Build the image IMG for PLATFORMS and push it.
-	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) -t $(IMG) --push .
+docker-buildx: ## Build the image IMG for PLATFORMS, with SBOM and provenance, and push it. ARGS adds flags.
+	$(DOCKER) buildx build --platform $(PLATFORMS) $(IMAGE_ARGS) --sbom=true --provenance=mode=max $(ARGS) -t $(IMG) \
+		--output type=image,push=true,rewrite-timestamp=true .
 
 .PHONY: update-base-image
 update-base-image: ## Pin the image that is built with by its present digest. TAG names another one.
