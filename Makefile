@@ -5,6 +5,7 @@ SHELL := /usr/bin/env bash -o pipefail
 # Tools are pinned in the go.mod files below hack, and built by Go when they are needed.
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint-kube-api-linter
+ACTIONLINT := go tool -modfile=hack/workflows/go.mod actionlint
 
 # Tests and demo run against the control plane that this script finds or builds.
 WITH_CONTROL_PLANE = assets="$$(hack/control-plane.sh)" && KUBEBUILDER_ASSETS="$$assets"
@@ -86,8 +87,12 @@ vet: ## Run go vet.
 	go vet ./...
 
 .PHONY: lint
-lint: ## Run golangci-lint, with kube-api-linter on api.
+lint: lint-workflows ## Run golangci-lint, with kube-api-linter on api, and actionlint.
 	$(GOLANGCI_LINT) run ./...
+
+.PHONY: lint-workflows
+lint-workflows: ## Run actionlint on the workflows, without shellcheck, which not every machine has.
+	$(ACTIONLINT) -shellcheck=
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the operator calls, where Go's database, or GOVULNDB, can be reached.
