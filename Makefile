@@ -6,6 +6,7 @@ SHELL := /usr/bin/env bash -o pipefail
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint-kube-api-linter
 ACTIONLINT := go tool -modfile=hack/workflows/go.mod actionlint
+HELM ?= go tool -modfile=hack/helm/go.mod helm
 
 # Tests and demo run against the control plane that this script finds or builds.
 WITH_CONTROL_PLANE = assets="$$(hack/control-plane.sh)" && KUBEBUILDER_ASSETS="$$assets"
@@ -46,6 +47,10 @@ test-browser: ## Test the simulator's page in Chromium, which must be installed.
 .PHONY: test-image
 test-image: ## Build the image with buildah and run it; needs buildah, and root.
 	@$(WITH_CONTROL_PLANE) go test -tags image -count=1 -timeout 30m ./test/image $(ARGS)
+
+.PHONY: test-release
+test-release: ## Make the files of a release, and look at them.
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 30m ./test/release $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
@@ -147,6 +152,14 @@ deploy: needs-image ## Install CRDs and operator, with the image IMG, into the c
 build-installer: needs-image ## Write all that make deploy applies to dist/install.yaml.
 	@mkdir -p dist
 	$(WITH_IMAGE) >dist/install.yaml
+
+.PHONY: release-files
+release-files: build-installer ## Write install.yaml, the chart and checksums of the release VERSION to dist, with the image IMG=repository@sha256:…
+	@HELM="$(HELM)" hack/release-files.sh $(VERSION) $(IMG)
+
+.PHONY: push-chart
+push-chart: ## Push the chart that release-files wrote to CHART_REPOSITORY. ARGS adds flags of helm.
+	$(HELM) push dist/opencx-operator-*.tgz oci://$(CHART_REPOSITORY) $(ARGS) 2>&1
 
 .PHONY: undeploy
 undeploy: ## Remove what make deploy made, the namespace with all in it, the CRDs, and with them every OpenCXContact and OpenCXOrganization. OpenCX keeps its records.
