@@ -76,6 +76,13 @@ generate: ## Generate deepcopy functions.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 CRDS := config/crd/bases
+CRD_REF_DOCS := go tool -modfile=hack/docs/go.mod crd-ref-docs
+
+.PHONY: api-docs
+api-docs: ## Generate docs/api-reference.md.
+	$(CRD_REF_DOCS) --source-path=api/v1alpha1 --config=hack/docs/config.yaml --templates-dir=hack/docs/templates \
+		--renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
+
 
 .PHONY: manifests
 manifests: ## Generate the CRDs and the RBAC role.
@@ -104,7 +111,7 @@ vulncheck: ## Look for known vulnerabilities in what the operator calls, where G
 	@go run ./hack/vulncheck
 
 .PHONY: verify
-verify: generate manifests vet lint vulncheck ## Check that generated files are fresh and that the code is formatted and linted.
+verify: generate manifests api-docs vet lint vulncheck ## Check that generated files are fresh and that the code is formatted and linted.
 	go mod tidy
 	$(GOLANGCI_LINT) fmt --diff
 	git diff --exit-code
