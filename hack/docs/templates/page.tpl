@@ -32,7 +32,7 @@ Used by:
 |---|---|---|---|---|
 {{- range .Members }}
 {{- if ne .Name "metadata" }}
-| `{{ .Name }}` | {{ markdownRenderType .Type }} | {{ template "required" . }} | {{ .Doc | replace "\n" " " | markdownRenderFieldDoc }} | {{ template "bounds" . }} |
+| `{{ .Name }}` | {{ regexReplaceAll "\\[(\\w+)\\]\\(https:[^)]*\\)" (markdownRenderType .Type) "${1}" }} | {{ template "required" . }} | {{ .Doc | replace "\n" " " | markdownRenderFieldDoc }} | {{ template "bounds" . }} |
 {{- end }}
 {{- end }}
 {{- end }}

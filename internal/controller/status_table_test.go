@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// statusRow is one row of the table of README.md that says what status tells.
+// statusRow is one row of the table of docs/opencxcontact.md that says what status tells.
 type statusRow struct{ ready, answer, next string }
 
 // readStatusTable returns its rows by reason.
 func readStatusTable(t *testing.T) map[string]statusRow {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "opencxcontact.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func readStatusTable(t *testing.T) map[string]statusRow {
 		}
 		reason := strings.Trim(cells[2], "`")
 		if _, twice := rows[reason]; twice {
-			t.Errorf("README.md has two rows for %s", reason)
+			t.Errorf("docs/opencxcontact.md has two rows for %s", reason)
 		}
 		rows[reason] = statusRow{ready: cells[1], answer: cells[3], next: cells[5]}
 	}
@@ -94,7 +94,7 @@ func inWords(d time.Duration) string {
 	return fmt.Sprintf("%d s", d/time.Second)
 }
 
-func TestTheTableOfTheREADMESaysWhatAnAnswerMeans(t *testing.T) {
+func TestTheTableOfContactsSaysWhatAnAnswerMeans(t *testing.T) {
 	rows := readStatusTable(t)
 	want := map[string]statusRow{}
 	for i, m := range meanings {
@@ -113,24 +113,24 @@ func TestTheTableOfTheREADMESaysWhatAnAnswerMeans(t *testing.T) {
 	for reason, w := range want {
 		got, found := rows[reason]
 		if !found {
-			t.Errorf("README.md has no row for %s", reason)
+			t.Errorf("docs/opencxcontact.md has no row for %s", reason)
 			continue
 		}
 		if got.ready != w.ready || got.answer != w.answer {
-			t.Errorf("README.md says of %s: Ready %s for the answers %q; want %s for %q", reason, got.ready, got.answer, w.ready, w.answer)
+			t.Errorf("docs/opencxcontact.md says of %s: Ready %s for the answers %q; want %s for %q", reason, got.ready, got.answer, w.ready, w.answer)
 		}
 		if w.next == "" && strings.Contains(got.next, "doubling") || !strings.Contains(got.next, w.next) {
-			t.Errorf("README.md says of %s that next %q; want %q in it", reason, got.next, w.next)
+			t.Errorf("docs/opencxcontact.md says of %s that next %q; want %q in it", reason, got.next, w.next)
 		}
 	}
 	for reason, row := range rows {
 		if _, isAnswer := want[reason]; !isAnswer && (row.answer != "" || strings.Contains(row.next, "doubling")) {
-			t.Errorf("README.md says that %s comes of an answer, which is in no row of meanings", reason)
+			t.Errorf("docs/opencxcontact.md says that %s comes of an answer, which is in no row of meanings", reason)
 		}
 	}
 }
 
-func TestTheTableOfTheREADMEHasEveryReason(t *testing.T) {
+func TestTheTableOfContactsHasEveryReason(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "api", "v1alpha1", "condition_types.go"), nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +151,6 @@ func TestTheTableOfTheREADMEHasEveryReason(t *testing.T) {
 	}
 	slices.Sort(reasons)
 	if got := slices.Sorted(maps.Keys(readStatusTable(t))); !slices.Equal(got, reasons) {
-		t.Errorf("README.md has rows for %v, want %v", got, reasons)
+		t.Errorf("docs/opencxcontact.md has rows for %v, want %v", got, reasons)
 	}
 }
