@@ -3,6 +3,7 @@ SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := help
 
 # Tools are pinned in the go.mod files below hack, and built by Go when they are needed.
+
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint-kube-api-linter
 ACTIONLINT := go tool -modfile=hack/workflows/go.mod actionlint
@@ -52,6 +53,10 @@ test-image: ## Build the image with buildah and run it; needs buildah, and root.
 test-release: ## Make the files of a release, and look at them.
 	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 30m ./test/release $(ARGS)
 
+.PHONY: test-chart
+test-chart: ## Test the Helm chart, and every way to install, upgrade and uninstall, with the real Helm.
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 30m ./test/chart ./test/install
+
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
 	@go build -o bin/ ./test/bench ./test/bench/bareloop
@@ -84,11 +89,16 @@ api-docs: ## Generate docs/api-reference.md.
 		--renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
 
 
+CHART := charts/opencx-operator
+
 .PHONY: manifests
-manifests: ## Generate the CRDs and the RBAC role.
+manifests: ## Generate the CRDs and the RBAC role, also those of the chart.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$(CRDS)
 	for crd in $(CRDS)/*.yaml; do awk -f hack/crd.awk $$crd >$$crd.new || { rm $$crd.new; exit 1; }; mv $$crd.new $$crd; done
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac/manager
+	rm -f $(CHART)/files/crds/*
+	cp $(CRDS)/*.yaml $(CHART)/files/crds/
+	cp config/rbac/manager/role.yaml $(CHART)/files/manager_role.yaml
 
 .PHONY: fmt
 fmt: ## Format the code.
