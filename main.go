@@ -96,7 +96,7 @@ func run(ctx context.Context, restConfig *rest.Config, opts options) error {
 	if err != nil {
 		return err
 	}
-	if err := metrics.Registry.Register(collector); err != nil {
+	if err := errors.Join(metrics.Registry.Register(collector), metrics.Registry.Register(newBuildInfo())); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	ctrl.Log.WithName("setup").Info("Starting", "version", version, "apiURL", opts.apiURL.String(), "rateLimit", opts.rateLimit.String(), "budgetShare", opts.budgetShare)

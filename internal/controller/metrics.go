@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -69,13 +70,25 @@ var (
 	breakerDesc = prometheus.NewDesc("opencx_budget_breaker_open",
 		"1 while requests are stopped, but for probes, because OpenCX refuses the API key or does not answer; by organization.",
 		[]string{"organization"}, nil)
+	notReadyDesc = prometheus.NewDesc("opencx_contacts_not_ready_seconds",
+		"Time since the status of its Ready condition changed, of the contact of which that is longest ago among those that are not Ready, by organization and reason; since its creation before the first look.",
+		[]string{"organization", "reason"}, nil)
+	organizationsDesc = prometheus.NewDesc("opencx_organizations",
+		"1 for each OpenCXOrganization object, by name, and by status and reason of its Ready condition; reason is \"\" before the first look.",
+		[]string{"organization", "ready", "reason"}, nil)
+	overcommittedDesc = prometheus.NewDesc("opencx_organization_overcommitted",
+		"1 while the resyncs of an organization's contacts need more than half of its limit, as its condition Overcommitted says.",
+		[]string{"organization"}, nil)
+	leaderDesc = prometheus.NewDesc("opencx_operator_leader",
+		"1 in the replica that leads, and so sends; 0 in the others, which have no series by organization.",
+		nil, nil)
 	drainDesc = prometheus.NewDesc("opencx_budget_drain_seconds",
 		"Time until roughly the last contact that waits for a request will have had it, by organization; 0 when none waits.",
 		[]string{"organization"}, nil)
 )
 
-// collector computes when it is scraped what would be stale if it were kept. It is
-// silent until this process leads.
+// collector computes when it is scraped what would be stale if it were kept. Until this
+// process leads, it tells only that.
 type collector struct {
 	cache         client.Reader
 	budget        *budget.Budget
@@ -85,7 +98,10 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{contactsDesc, limitDesc, availableDesc, waitingDesc, breakerDesc, drainDesc} {
+	for _, desc := range []*prometheus.Desc{
+		contactsDesc, notReadyDesc, organizationsDesc, overcommittedDesc, leaderDesc,
+		limitDesc, availableDesc, waitingDesc, breakerDesc, drainDesc,
+	} {
 		descs <- desc
 	}
 }
@@ -95,36 +111,63 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	select {
 	case <-c.leads:
 	default:
+		gauge(out, leaderDesc, 0)
 		return
 	}
+	gauge(out, leaderDesc, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	if err := c.contacts(ctx, out); err != nil {
+	if err := c.contacts(ctx, out, time.Now()); err != nil {
 		log.Log.WithName("metrics").Error(err, "Counting contacts")
 	}
+	if err := c.ofOrganizations(ctx, out); err != nil {
+		log.Log.WithName("metrics").Error(err, "Counting organizations")
+	}
 	for _, state := range c.budget.States() {
-		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{state.Organization}, labels...)...)
-		}
-		gauge(limitDesc, float64(state.Limit))
-		gauge(availableDesc, float64(state.Available))
+		gauge(out, limitDesc, float64(state.Limit), state.Organization)
+		gauge(out, availableDesc, float64(state.Available), state.Organization)
 		for class, n := range state.Waiting {
-			gauge(waitingDesc, float64(n), budget.Class(class).String())
+			gauge(out, waitingDesc, float64(n), state.Organization, budget.Class(class).String())
 		}
 		drain := 0.0
 		if !state.DrainsAt.IsZero() {
 			drain = max(0, time.Until(state.DrainsAt).Seconds())
 		}
-		gauge(drainDesc, drain)
-		open := 0.0
-		if state.BreakerOpen {
-			open = 1
-		}
-		gauge(breakerDesc, open)
+		gauge(out, drainDesc, drain, state.Organization)
+		gauge(out, breakerDesc, oneIf(state.BreakerOpen), state.Organization)
 	}
 }
 
-func (c collector) contacts(ctx context.Context, out chan<- prometheus.Metric) error {
+func gauge(out chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+}
+
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// ofOrganizations tells what the status of organizations says.
+func (c collector) ofOrganizations(ctx context.Context, out chan<- prometheus.Metric) error {
+	var all v1alpha1.OpenCXOrganizationList
+	if err := c.cache.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	for i := range all.Items {
+		name, conditions := client.ObjectKeyFromObject(&all.Items[i]).String(), all.Items[i].Status.Conditions
+		ready := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
+		if ready == nil {
+			ready = &metav1.Condition{Status: metav1.ConditionUnknown}
+		}
+		gauge(out, organizationsDesc, 1, name, string(ready.Status), ready.Reason)
+		gauge(out, overcommittedDesc, oneIf(meta.IsStatusConditionTrue(conditions, v1alpha1.OvercommittedCondition)), name)
+	}
+	return nil
+}
+
+func (c collector) contacts(ctx context.Context, out chan<- prometheus.Metric, now time.Time) error {
 	var contacts v1alpha1.OpenCXContactList
 	if err := c.cache.List(ctx, &contacts, client.UnsafeDisableDeepCopy); err != nil {
 		return err
@@ -134,6 +177,7 @@ func (c collector) contacts(ctx context.Context, out chan<- prometheus.Metric) e
 		ready                metav1.ConditionStatus
 	}
 	counts := map[group]int{}
+	longest := map[group]time.Duration{} // of which ready is not set
 	type use struct {
 		organization types.NamespacedName
 		namespace    string
@@ -152,9 +196,24 @@ func (c collector) contacts(ctx context.Context, out chan<- prometheus.Metric) e
 		}
 		s := stateOf(&contacts.Items[i].Status)
 		counts[group{labels[u], s.reason, cmp.Or(s.ready, metav1.ConditionUnknown)}]++
+		if !s.isReady() {
+			g := group{organization: labels[u], reason: s.reason}
+			longest[g] = max(longest[g], now.Sub(notReadySince(&contacts.Items[i])))
+		}
 	}
 	for g, n := range counts {
-		out <- prometheus.MustNewConstMetric(contactsDesc, prometheus.GaugeValue, float64(n), g.organization, string(g.ready), g.reason)
+		gauge(out, contactsDesc, float64(n), g.organization, string(g.ready), g.reason)
+	}
+	for g, d := range longest {
+		gauge(out, notReadyDesc, d.Seconds(), g.organization, g.reason)
 	}
 	return nil
+}
+
+// notReadySince is when the status of a contact's Ready condition changed.
+func notReadySince(contact *v1alpha1.OpenCXContact) time.Time {
+	if ready := meta.FindStatusCondition(contact.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+		return ready.LastTransitionTime.Time
+	}
+	return contact.CreationTimestamp.Time
 }

@@ -215,7 +215,10 @@ var _ = Describe("The request budget", func() {
 		w := newWorld(ctx, budget.Limit{Requests: 10, Window: time.Minute})
 		revoked := secret("ocx_live_")
 		w.createOrganization(ctx, "revoked", revoked)
-		Eventually(func() string { return w.metrics() }).Should(BeEmpty()) // nothing is declared
+		Eventually(w.metrics).Should(And(
+			ContainSubstring("opencx_operator_leader 1"),
+			Not(Or(ContainSubstring("opencx_contacts"), ContainSubstring("opencx_budget"))), // nothing is declared
+		))
 		for i := range 12 {
 			w.declare(ctx, fmt.Sprintf("contact-%02d", i), `{}`)
 			if i < 8 { // two are kept for edits
@@ -243,8 +246,19 @@ var _ = Describe("The request budget", func() {
 			line(`opencx_budget_drain_seconds{organization="NS/revoked"} `),
 			line(`opencx_budget_breaker_open{organization="NS/default"} 0`),
 			line(`opencx_budget_breaker_open{organization="NS/revoked"} 1`),
+			line(`opencx_organizations{organization="NS/default",ready="True",reason="Usable"} 1`),
+			line(`opencx_organizations{organization="NS/revoked",ready="False",reason="Unauthorized"} 1`),
+			line(`opencx_organization_overcommitted{organization="NS/default"} 0`),
+			line(`opencx_operator_leader 1`),
 		))
+		Expect(w.metrics()).To(line(`opencx_contacts_not_ready_seconds{organization="NS/default",reason="Waiting"} `))
 		Expect(w.metrics()).NotTo(Or(ContainSubstring(w.key), ContainSubstring(revoked)))
+		gone := w.organization("revoked")
+		Expect(controlPlane.DeleteOrganization(ctx, gone)).To(Succeed())
+		Eventually(w.metrics).Should(And(
+			line(`opencx_contacts{organization="",ready="False",reason="OrganizationNotFound"} 5`),
+			Not(MatchRegexp(`opencx_(contacts|organization)\S*\{\S*organization="`+gone.String())),
+		))
 	})
 
 	It("measures how long a change takes", func(ctx SpecContext) {
