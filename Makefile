@@ -57,6 +57,10 @@ test-release: ## Make the files of a release, and look at them.
 test-chart: ## Test the Helm chart, and every way to install, upgrade and uninstall, with the real Helm.
 	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 30m ./test/chart ./test/install
 
+.PHONY: test-monitoring
+test-monitoring: ## Test metrics, alerts and dashboard in a real Prometheus, which must be installed.
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 20m ./test/monitoring $(ARGS)
+
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
 	@go build -o bin/ ./test/bench ./test/bench/bareloop
