@@ -61,6 +61,15 @@ test-chart: ## Test the Helm chart, and every way to install, upgrade and uninst
 test-monitoring: ## Test metrics, alerts and dashboard in a real Prometheus, which must be installed.
 	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 20m ./test/monitoring $(ARGS)
 
+.PHONY: test-argocd
+test-argocd: ## Test config/argocd and a sync with Argo CD's own engine. Builds much of Argo CD.
+	cd test/argocd && go test ./...
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/gitops
+
+.PHONY: test-flux
+test-flux: ## Test organizations and contacts with Flux's own kustomize-controller, which it builds.
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/flux
+
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
 	@go build -o bin/ ./test/bench ./test/bench/bareloop
@@ -92,17 +101,17 @@ api-docs: ## Generate docs/api-reference.md.
 	$(CRD_REF_DOCS) --source-path=api/v1alpha1 --config=hack/docs/config.yaml --templates-dir=hack/docs/templates \
 		--renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
 
-
 CHART := charts/opencx-operator
 
 .PHONY: manifests
-manifests: ## Generate the CRDs and the RBAC role, also those of the chart.
+manifests: ## Generate the CRDs and the RBAC role, also those of the chart, and what Argo CD needs.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$(CRDS)
 	for crd in $(CRDS)/*.yaml; do awk -f hack/crd.awk $$crd >$$crd.new || { rm $$crd.new; exit 1; }; mv $$crd.new $$crd; done
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac/manager
 	rm -f $(CHART)/files/crds/*
 	cp $(CRDS)/*.yaml $(CHART)/files/crds/
 	cp config/rbac/manager/role.yaml $(CHART)/files/manager_role.yaml
+	go run ./hack/argocd
 
 .PHONY: fmt
 fmt: ## Format the code.
