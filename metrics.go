@@ -10,16 +10,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/time/rate"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/cache"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
 // newMetricsServer returns the server of metrics, which listens already.
@@ -27,12 +29,9 @@ func newMetricsServer(ctx context.Context, opts options, config *rest.Config, ht
 	handler := promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError})
 	var secure *tls.Config
 	if opts.metricsSecure {
-		filter, err := authenticated(config, httpClient)
-		if err != nil {
+		var err error
+		if handler, err = authenticated(config, httpClient, handler); err != nil {
 			return nil, err
-		}
-		if handler, err = filter(ctrl.Log.WithName("metrics"), handler); err != nil {
-			return nil, fmt.Errorf("preparing metrics: %w", err)
 		}
 		certificate, err := selfSigned()
 		if err != nil {
@@ -65,26 +64,85 @@ const (
 	strangersEvery, strangersAtOnce = time.Second, 10
 )
 
-// accepted is the key of what a request's context holds to be told that Kubernetes
-// has let the request through.
-type accepted struct{}
+const (
+	// goodFor is how long it is remembered that somebody may scrape.
+	goodFor = time.Minute
+	// reviewTimeout bounds how long the API server is waited for.
+	reviewTimeout = 10 * time.Second
+)
 
-// authenticated lets those through whom Kubernetes authenticates and authorizes.
-// controller-runtime remembers for a minute which tokens are good, and asks the API
-// server each time about one that is not: gate bounds that.
-func authenticated(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
-	filter, err := filters.WithAuthenticationAndAuthorization(config, httpClient)
+// reviewer asks Kubernetes who wants to scrape, and whether they may. It is not that of
+// controller-runtime, which takes a token that is not good for a failure of the API
+// server: it answers 500, and logs a stack of calls.
+type reviewer struct {
+	tokens authenticationclient.TokenReviewInterface
+	access authorizationclient.SubjectAccessReviewInterface
+	good   *cache.LRUExpireCache // digests of tokens that may
+}
+
+func newReviewer(config *rest.Config, httpClient *http.Client) (*reviewer, error) {
+	authentication, err := authenticationclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the authentication of who scrapes metrics: %w", err)
 	}
-	g := newGate()
-	return func(log logr.Logger, metrics http.Handler) (http.Handler, error) {
-		checked, err := filter(log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			*r.Context().Value(accepted{}).(*bool) = true
-			metrics.ServeHTTP(w, r)
-		}))
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, checked) }), err
-	}, nil
+	authorization, err := authorizationclient.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the authorization of who scrapes metrics: %w", err)
+	}
+	return &reviewer{authentication.TokenReviews(), authorization.SubjectAccessReviews(), cache.NewLRUExpireCache(maxKnown)}, nil
+}
+
+// review is the status to answer to who has a token: 200, 401 or 403.
+func (v *reviewer) review(ctx context.Context, digest, token string) (int, error) {
+	if _, is := v.good.Get(digest); is {
+		return http.StatusOK, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	who, err := v.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("reviewing a token: %w", err)
+	}
+	if !who.Status.Authenticated {
+		return http.StatusUnauthorized, nil
+	}
+	user, extra := who.Status.User, map[string]authorizationv1.ExtraValue{}
+	for key, value := range user.Extra {
+		extra[key] = authorizationv1.ExtraValue(value)
+	}
+	may, err := v.access.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
+		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("reviewing who may scrape: %w", err)
+	}
+	if !may.Status.Allowed {
+		return http.StatusForbidden, nil
+	}
+	v.good.Add(digest, nil, goodFor)
+	return http.StatusOK, nil
+}
+
+// authenticated lets those through to metrics whom Kubernetes authenticates and
+// authorizes. Which tokens are good is remembered for a minute; about one that is not,
+// the API server is asked each time: gate bounds that.
+func authenticated(config *rest.Config, httpClient *http.Client, metrics http.Handler) (http.Handler, error) {
+	v, err := newReviewer(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	g, log := newGate(), ctrl.Log.WithName("metrics")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.serve(w, r, metrics, func(digest, token string) int {
+			status, err := v.review(r.Context(), digest, token)
+			if err != nil {
+				log.Error(err, "Asking the API server who scrapes metrics")
+				return http.StatusInternalServerError
+			}
+			return status
+		})
+	}), nil
 }
 
 // gate keeps those who are not known from making the operator ask the API server much,
@@ -102,10 +160,9 @@ func newGate() *gate {
 
 func newLimiter() *rate.Limiter { return rate.NewLimiter(rate.Every(strangersEvery), strangersAtOnce) }
 
-// serve has checked answer, unless the API server is not to be asked.
-func (g *gate) serve(w http.ResponseWriter, r *http.Request, checked http.Handler) {
-	// A token may come in this header, too, and each one is asked about.
-	r.Header.Del("Sec-Websocket-Protocol")
+// serve has metrics answer those whose token review finds good; review is not called
+// when the API server is not to be asked.
+func (g *gate) serve(w http.ResponseWriter, r *http.Request, metrics http.Handler, review func(digest, token string) int) {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
 	switch {
 	case r.Method != http.MethodGet: // the API server is asked about each method
@@ -123,9 +180,13 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, checked http.Handle
 		http.Error(w, "Too many requests with unknown tokens", http.StatusTooManyRequests)
 		return
 	}
-	isGood := false
-	checked.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accepted{}, &isGood)))
-	g.note(digest, address, isGood)
+	status := review(digest, token)
+	g.note(digest, address, status == http.StatusOK)
+	if status != http.StatusOK {
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	metrics.ServeHTTP(w, r)
 }
 
 // allows says whether the API server may be asked about a token.

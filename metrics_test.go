@@ -131,6 +131,14 @@ func TestTheMetricsEndpoint(t *testing.T) {
 	t.Run("refuses without the API server what is no scrape", func(t *testing.T) { refusesWhatIsNoScrape(t, e, good) })
 	t.Run("asks about one token of a request", func(t *testing.T) { takesNoSecondToken(t, e) })
 	t.Run("asks little about tokens that are not good, and goes on for one that is", func(t *testing.T) { asksLittle(t, e, good) })
+	t.Run("refuses who may not scrape", func(t *testing.T) {
+		e.kubectl("create", "serviceaccount", "nobody")
+		nobody := e.kubectl("create", "token", "nobody")
+		time.Sleep(strangersEvery) // the case before has used up what strangers have
+		if got := e.ask(t, http.MethodGet, nobody).StatusCode; got != http.StatusForbidden {
+			t.Errorf("it is answered %d, want 403", got)
+		}
+	})
 	t.Run("speaks HTTP/1.1 alone", func(t *testing.T) { speaksHTTP1(t, e, good) })
 }
 
@@ -193,7 +201,9 @@ func asSubprotocol(r *http.Request) {
 
 func takesNoSecondToken(t *testing.T, e *endpoint) {
 	before := e.reviews.Load()
-	e.ask(t, http.MethodGet, "bogus beside another", asSubprotocol)
+	if got := e.ask(t, http.MethodGet, "bogus beside another", asSubprotocol).StatusCode; got != http.StatusUnauthorized {
+		t.Errorf("a bogus token is answered %d, want 401", got)
+	}
 	if asked := e.reviews.Load() - before; asked != 1 {
 		t.Errorf("about two tokens of a request the API server was asked %d times, want once, about the one in the header", asked)
 	}
