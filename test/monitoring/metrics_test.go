@@ -85,7 +85,8 @@ var _ = Describe("The metrics", func() {
 		}
 		log := strings.Split(replicas[1].Log(), "\n")
 		Expect(len(log)-before).To(BeNumerically("<=", 3), strings.Join(log[before-1:], "\n"))
-		nobody := strings.TrimSpace(kubectl("create", "token", "default", "--namespace=monitoring"))
+		kubectl("create", "serviceaccount", "nobody", "--namespace=monitoring")
+		nobody := strings.TrimSpace(kubectl("create", "token", "nobody", "--namespace=monitoring"))
 		status, _ := replicas[1].scrape(ctx, nobody)
 		Expect(status).To(Equal(http.StatusForbidden))
 	})
