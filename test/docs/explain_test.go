@@ -39,6 +39,10 @@ func explain(ctx context.Context, path string) (fields int) {
 var _ = Describe("kubectl explain", func() {
 	DescribeTable("says in full sentences what every field is", func(ctx SpecContext, kind string, fields int) {
 		recursive := regexp.MustCompile(`(?m)^ +\w+\t<`)
+		Eventually(func() error { // the API server tells of a CRD a moment after it has it
+			_, err := controlPlane.Kubectl(ctx, "", "explain", kind+".spec")
+			return err
+		}).Should(Succeed())
 		all := 0
 		for _, part := range []string{kind + ".spec", kind + ".status"} {
 			here := explain(ctx, part)

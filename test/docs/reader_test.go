@@ -10,6 +10,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 const apiKey = "docs-key"
@@ -23,9 +25,9 @@ type reader struct {
 }
 
 // newReader has a kubeconfig of its own, with a namespace.
-func newReader(ctx context.Context, namespace string, instead ...string) reader {
+func newReader(ctx context.Context, cluster *operatortest.ControlPlane, namespace string, instead ...string) reader {
 	GinkgoHelper()
-	text, err := os.ReadFile(controlPlane.Kubeconfig)
+	text, err := os.ReadFile(cluster.Kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
 	r := reader{kubeconfig: filepath.Join(GinkgoT().TempDir(), "kubeconfig"), instead: strings.NewReplacer(instead...)}
 	Expect(os.WriteFile(r.kubeconfig, text, 0o600)).To(Succeed())

@@ -7,12 +7,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
@@ -25,7 +23,7 @@ var run = map[string]bool{
 	"docs/opencxcontact.md": true, "docs/operations.md": true,
 }
 
-var _ = Describe("The commands", Ordered, func() {
+var _ = Describe("The commands", func() {
 	It("of the pages of both kinds and of operations do what they say", func(ctx SpecContext) {
 		crm, shop := "crm", "shop"
 		simulator := startOpenCX()
@@ -33,7 +31,7 @@ var _ = Describe("The commands", Ordered, func() {
 		for _, namespace := range []string{crm, shop} {
 			Expect(controlPlane.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
 		}
-		r := newReader(ctx, shop)
+		r := newReader(ctx, controlPlane, shop)
 
 		By("an organization that has no key yet")
 		apply(ctx, "docs/opencxorganization.md", 0)
@@ -85,26 +83,24 @@ var _ = Describe("The commands", Ordered, func() {
 	})
 
 	It("of the quick start lead from nothing to a contact, and back to nothing", func(ctx SpecContext) {
-		Expect(controlPlane.Client.DeleteAllOf(ctx, &v1alpha1.OpenCXContact{}, client.InNamespace("shop"))).To(Succeed())
-		kubectl(ctx, "delete", "-k", filepath.Join(root, "config", "crd"))
+		nothing, err := operatortest.StartControlPlane()
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func() { Expect(nothing.Stop()).To(Succeed()) })
 		address, err := operatortest.FreeAddress(ctx)
 		Expect(err).NotTo(HaveOccurred())
-		r := newReader(ctx, "default",
+		r := newReader(ctx, nothing, "default",
 			"--accept-any-contact", "--accept-any-contact --listen="+address,
 			"ARGS=--opencx-api-url=http://127.0.0.1:8085", `ARGS="--health-probe-bind-address=0 --opencx-api-url=http://`+address+`"`)
 		for _, b := range commandsOf("docs/quick-start.md") {
 			r.read(ctx, b)
 		}
-		Expect(kubectl(ctx, "get", "crd")).NotTo(ContainSubstring("open.cx"))
-		Expect(kubectl(ctx, "-n", "default", "get", "secrets,configmaps", "-o", "name")).NotTo(ContainSubstring("opencx"))
+		Expect(r.shell(ctx, "kubectl get crd")).NotTo(ContainSubstring("open.cx"))
+		Expect(r.shell(ctx, "kubectl get secrets,configmaps -o name")).NotTo(ContainSubstring("opencx"))
 	})
 })
 
 var _ = Describe("The examples", func() {
 	It("are what the API server accepts", func(ctx SpecContext) {
-		folder := filepath.Join(root, "config", "crd")
-		kubectl(ctx, "apply", "--server-side", "-k", folder)
-		kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/opencxcontacts.contacts.open.cx", "crd/opencxorganizations.contacts.open.cx")
 		examples := 0
 		for _, p := range pages {
 			for _, b := range p.blocks {
