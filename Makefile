@@ -47,7 +47,7 @@ test-browser: ## Test the simulator's page in Chromium, which must be installed.
 
 .PHONY: test-image
 test-image: ## Build the image with buildah and run it; needs buildah, and root.
-	@$(WITH_CONTROL_PLANE) go test -tags image -count=1 -timeout 30m ./test/image $(ARGS)
+	@$(WITH_CONTROL_PLANE) go test -tags image -count=1 -timeout 60m ./test/image $(ARGS)
 
 .PHONY: test-release
 test-release: ## Make the files of a release, and look at them.

@@ -93,7 +93,7 @@ var _ = Describe("The image", func() {
 var _ = Describe("The programs", func() {
 	DescribeTable("are built for", func(ctx SpecContext, architecture string, machine elf.Machine) {
 		output := GinkgoT().TempDir()
-		run(ctx, "env", "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+architecture, "go", "build", "-trimpath", "-o", output+"/", ".", "./hack/demo", "./cmd/opencx-simulator")
+		run(ctx, "env", "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+architecture, "go", "build", "-o", output+"/", ".", "./hack/demo", "./cmd/opencx-simulator")
 		programs, err := filepath.Glob(output + "/*")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(programs).To(HaveLen(3))
