@@ -45,6 +45,9 @@ test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packag
 test-browser: ## Test the simulator's page in Chromium, which must be installed.
 	go test -tags browser -run TestPage -count=1 ./internal/opencx/opencxtest
 
+.PHONY: test-platforms
+test-platforms: test-chart test-release test-monitoring test-argocd test-flux ## Run all tests with Helm, Prometheus, Argo CD and Flux, which it builds, but for Prometheus.
+
 .PHONY: test-image
 test-image: ## Build the image with buildah and run it; needs buildah, and root.
 	@$(WITH_CONTROL_PLANE) go test -tags image -count=1 -timeout 60m ./test/image $(ARGS)
