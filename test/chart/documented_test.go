@@ -18,28 +18,26 @@ type value struct{ name, preset, meaning string }
 func documented(text string) []value {
 	GinkgoHelper()
 	var values []value
-	var comment []string
-	group := ""
+	var comment, groups []string
 	for line := range strings.SplitSeq(text, "\n") {
-		key, preset, isKey := strings.Cut(strings.TrimSpace(line), ":")
-		indent := len(line) - len(strings.TrimLeft(line, " "))
+		trimmed := strings.TrimSpace(line)
+		key, preset, isKey := strings.Cut(trimmed, ": ")
+		if !isKey {
+			key, isKey = strings.CutSuffix(trimmed, ":")
+		}
+		level := (len(line) - len(strings.TrimLeft(line, " "))) / 2
 		switch {
-		case strings.HasPrefix(strings.TrimSpace(line), "# "):
-			comment = append(comment, strings.TrimPrefix(strings.TrimSpace(line), "# "))
+		case strings.HasPrefix(trimmed, "# "):
+			comment = append(comment, strings.TrimPrefix(trimmed, "# "))
 			continue
-		case line == "":
-			comment = nil
-			continue
-		case !isKey || strings.HasPrefix(strings.TrimSpace(line), "-"):
-		case indent == 0 && comment == nil:
+		case !isKey || strings.HasPrefix(trimmed, "-") || level > len(groups):
+			// An empty line, or a part of a value that is documented as a whole.
+		case comment == nil:
 			Expect(preset).To(BeEmpty(), "values.yaml does not document "+key)
-			group = key + "."
-		case indent == 0:
-			group = ""
-			values = append(values, value{key, strings.TrimSpace(preset), strings.Join(comment, " ")})
-		case group != "":
-			Expect(comment).NotTo(BeEmpty(), "values.yaml does not document "+group+key)
-			values = append(values, value{group + key, strings.TrimSpace(preset), strings.Join(comment, " ")})
+			groups = append(groups[:level], key)
+		default:
+			groups = groups[:level]
+			values = append(values, value{strings.Join(append(groups, key), "."), preset, strings.Join(comment, " ")})
 		}
 		comment = nil
 	}

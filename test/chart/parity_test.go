@@ -12,6 +12,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -105,8 +106,20 @@ var _ = DescribeTable("The chart is what kustomize makes of",
 	Entry("config/default", []string{"default"}),
 	Entry("config/namespaced", []string{"namespaced"}, "watchNamespaces={shop}"),
 	Entry("config/default with config/network-policy", []string{"default", "network-policy"}, "networkPolicy.enabled=true"),
+	Entry("config/default with config/prometheus", []string{"default", "prometheus"}, "prometheus.serviceMonitor.enabled=true", "prometheus.rules.enabled=true"),
 	Entry("config/namespaced with config/network-policy", []string{"namespaced", "network-policy"}, "watchNamespaces={shop}", "networkPolicy.enabled=true"),
 )
+
+var _ = Describe("The chart's dashboard", func() {
+	It("is that of config/grafana, as it is", func() {
+		dashboard, err := os.ReadFile(filepath.Join(root, "config", "grafana", "opencx-operator.json"))
+		Expect(err).NotTo(HaveOccurred())
+		config := corev1.ConfigMap{}
+		text := objectsIn(rendered("--set", "grafana.dashboard.enabled=true"))["ConfigMap opencx-system/opencx-dashboard"]
+		Expect(yaml.Unmarshal([]byte(text), &config)).To(Succeed())
+		Expect(config.Data).To(HaveKeyWithValue("opencx-operator.json", MatchJSON(dashboard)))
+	})
+})
 
 var _ = Describe("The comparison of chart and kustomize", func() {
 	It("finds what somebody changes in one of them alone", func() {

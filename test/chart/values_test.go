@@ -55,6 +55,11 @@ var effects = []struct{ value, setting, rendered string }{
 	{"networkPolicy.enabled", "networkPolicy.enabled=true", "kind: NetworkPolicy"},
 	{"networkPolicy.metricsFrom", "networkPolicy.enabled=true,networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus", "    from:\n    - podSelector:\n        matchLabels:\n          app: prometheus\n"},
 	{"networkPolicy.egressPorts", "networkPolicy.enabled=true,networkPolicy.egressPorts={8443}", "  - ports:\n    - {protocol: TCP, port: 8443}\n\n"},
+	{"prometheus.serviceMonitor.enabled", "prometheus.serviceMonitor.enabled=true", "kind: ServiceMonitor"},
+	{"prometheus.rules.enabled", "prometheus.rules.enabled=true", "kind: PrometheusRule"},
+	{"prometheus.labels", "prometheus.rules.enabled=true,prometheus.labels.release=main", "    release: main\nspec:\n  groups:"},
+	{"grafana.dashboard.enabled", "grafana.dashboard.enabled=true", "    grafana_dashboard: \"1\"\ndata:\n  opencx-operator.json: |\n    {"},
+	{"grafana.dashboard.labels", "grafana.dashboard.enabled=true,grafana.dashboard.labels.team=crm", "    team: crm\ndata:\n"},
 }
 
 // set makes arguments of helm of name=value, or of name:JSON.
