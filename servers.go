@@ -49,7 +49,11 @@ func newServer(ctx context.Context, name, address string, handler http.Handler, 
 // selfSigned is a certificate for this process alone: clients know the operator by its
 // address.
 func selfSigned() (tls.Certificate, error) {
-	certificate, key, err := certutil.GenerateSelfSignedCertKey("localhost", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
+	certificate, key, err := certutil.GenerateSelfSignedCertKeyWithOptions(certutil.SelfSignedCertKeyOptions{
+		Host:         "localhost",
+		AlternateIPs: []net.IP{net.IPv4(127, 0, 0, 1)},
+		MaxAge:       10 * 365 * 24 * time.Hour, // longer than a process runs: nothing renews it
+	})
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
 	}

@@ -23,10 +23,10 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
-// DeployedNamespace is where the manifests put the operator, and DeployedOrganization
-// is what it looks for there.
+// DeployedNamespace is where the manifests put the operator.
 const DeployedNamespace = "opencx-system"
 
+// DeployedOrganization is what the operator looks for there.
 var DeployedOrganization = types.NamespacedName{Namespace: DeployedNamespace, Name: "default"}
 
 // Deployment is the operator as manifests deploy it: as its ServiceAccount, with what

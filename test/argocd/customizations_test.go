@@ -36,7 +36,7 @@ func read(t *testing.T, value any, path ...string) {
 func object(t *testing.T, path ...string) *unstructured.Unstructured {
 	t.Helper()
 	u := &unstructured.Unstructured{}
-	read(t, &u.Object, path...)
+	read(t, u, path...)
 	return u
 }
 
