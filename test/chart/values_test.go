@@ -85,7 +85,7 @@ var _ = Describe("Values", func() {
 		values, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
 		Expect(err).NotTo(HaveOccurred())
 		all := documented(string(values))
-		Expect(len(all)).To(Equal(len(tested)))
+		Expect(all).To(HaveLen(len(tested)))
 		for _, value := range all {
 			Expect(tested).To(HaveKey(value.name))
 		}
