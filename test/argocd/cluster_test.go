@@ -89,10 +89,13 @@ func (c *cluster) createKey() {
 
 func (c *cluster) manifest(kind, name, spec string, annotations ...string) *unstructured.Unstructured {
 	c.Helper()
-	text := fmt.Sprintf("apiVersion: %s/v1alpha1\nkind: %s\nmetadata: {name: %s, namespace: %s, annotations: {%s}}\nspec: %s",
-		group, kind, name, c.namespace, strings.Join(annotations, ","), spec)
+	metadata := fmt.Sprintf("name: %s, namespace: %s", name, c.namespace)
+	if len(annotations) > 0 { // an empty map is a diff
+		metadata += fmt.Sprintf(", annotations: {%s}", strings.Join(annotations, ","))
+	}
+	text := fmt.Sprintf("apiVersion: %s/v1alpha1\nkind: %s\nmetadata: {%s}\nspec: %s", group, kind, metadata, spec)
 	object := &unstructured.Unstructured{}
-	c.must(yaml.Unmarshal([]byte(text), &object.Object))
+	c.must(yaml.Unmarshal([]byte(text), object))
 	return object
 }
 
@@ -180,7 +183,7 @@ func (c *cluster) expectHealth(target *unstructured.Unstructured, want health.He
 // expectNoDiff asserts that Argo CD shows an object as in sync.
 func (c *cluster) expectNoDiff(target *unstructured.Unstructured) {
 	c.Helper()
-	applier, done, err := c.kubectl.ManageResources(c.config, c.schema)
+	applier, done, err := kube.ManageServerSideDiffDryRuns(c.config, c.schema, tracing.NopTracer{}, logr.Discard(), nil)
 	c.must(err)
 	defer done()
 	for name, options := range map[string][]diff.Option{

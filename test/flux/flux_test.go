@@ -19,7 +19,7 @@ var _ = Describe("Flux", func() {
 		w.kustomize(ctx, nil)
 		Eventually(w.flux(ctx, revision)).Should(HavePrefix("True ReconciliationSucceeded"))
 		Expect(w.journal()).To(ConsistOf(
-			`200 jane {"contact":{"email":"jane.doe@example.com","phone_number":"","custom_data":{}}}`, `200 john {"contact":{"name":"John Roe"}}`))
+			`200 jane {"contact":{"email":"jane.doe@example.com","phone":"","custom_data":{}}}`, `200 john {"contact":{"name":"John Roe"}}`))
 
 		By("reconciling once more")
 		settle(ctx, w)
@@ -76,6 +76,7 @@ var _ = Describe("Flux", func() {
 		w.contact("jane", "name: Jane")
 		revision := w.push(ctx)
 		w.kustomize(ctx, nil)
+		Eventually(func() string { return w.kubectl(ctx, "", "get", "oxc", "-o", "name") }).ShouldNot(BeEmpty())
 		Eventually(func() string { return w.status(ctx, "jane") }).Should(HavePrefix("Unknown RateLimited"))
 		Consistently(w.flux(ctx, revision)).Should(HavePrefix("Unknown Progressing"))
 		simulator.ClearContact(w.id("jane"))
