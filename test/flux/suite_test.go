@@ -90,7 +90,7 @@ func startKustomizeController(ctx context.Context) {
 		_ = output.Close()
 		if CurrentSpecReport().Failed() {
 			text, _ := os.ReadFile(output.Name())
-			GinkgoWriter.Write(text)
+			_, _ = GinkgoWriter.Write(text)
 		}
 	})
 }
