@@ -69,7 +69,7 @@ var _ = Describe("A restore", Ordered, func() {
 			Expect(controlPlane.DeleteOrganization(ctx, organization)).To(Succeed())
 		})
 		Expect(controlPlane.Client.Create(ctx, secret())).To(Succeed())
-		operator := startOperator(simulator.URL, "--default-organization="+namespace+"/default")
+		operator := startOperator(simulator.URL, "--default-organization="+namespace+"/default", "--watch-namespaces="+namespace)
 		for name, spec := range map[string]v1alpha1.OpenCXContactSpec{
 			"plain":   {ContactID: "plain", Name: new("Jane Doe")},
 			"private": {ContactID: "private", PhoneFrom: &v1alpha1.ValueSource{SecretKeyRef: &v1alpha1.KeySelector{Name: "jane", Key: "phone"}}},
@@ -86,7 +86,7 @@ var _ = Describe("A restore", Ordered, func() {
 
 	It("with status sends those contacts alone that have values from Secrets", func(ctx SpecContext) {
 		recreate(ctx, true)
-		operator := startOperator(simulator.URL, "--default-organization="+namespace+"/default")
+		operator := startOperator(simulator.URL, "--default-organization="+namespace+"/default", "--watch-namespaces="+namespace)
 		Eventually(simulator.Journal).Should(HaveLen(1))
 		Eventually(allReady(ctx)).Should(Equal(2))
 		Expect(operator.Stop()).To(Succeed())
@@ -95,7 +95,7 @@ var _ = Describe("A restore", Ordered, func() {
 
 	It("without status sends every contact once", func(ctx SpecContext) {
 		recreate(ctx, false)
-		operator := startOperator(simulator.URL, "--default-organization="+namespace+"/default")
+		operator := startOperator(simulator.URL, "--default-organization="+namespace+"/default", "--watch-namespaces="+namespace)
 		Eventually(allReady(ctx)).Should(Equal(2))
 		Expect(operator.Stop()).To(Succeed())
 		Expect(paths()).To(ConsistOf("plain", "private"))

@@ -37,7 +37,7 @@ var (
 
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(30 * time.Second)
+	SetDefaultEventuallyTimeout(90 * time.Second) // after kills, what was reserved counts as used for a window
 	RunSpecs(t, "E2E")
 }
 
