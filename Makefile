@@ -106,10 +106,13 @@ api-docs: ## Generate docs/api-reference.md.
 
 CHART := charts/opencx-operator
 
-.PHONY: manifests
-manifests: ## Generate the CRDs and the RBAC role, copy what the chart has of config, and make what Argo CD needs.
+.PHONY: crds
+crds: # Its test sets CRDS.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$(CRDS)
 	for crd in $(CRDS)/*.yaml; do awk -f hack/crd.awk $$crd >$$crd.new || { rm $$crd.new; exit 1; }; mv $$crd.new $$crd; done
+
+.PHONY: manifests
+manifests: crds ## Generate the CRDs and the RBAC role, copy what the chart has of config, and make what Argo CD needs.
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac/manager
 	rm -f $(CHART)/files/crds/*
 	cp $(CRDS)/*.yaml $(CHART)/files/crds/

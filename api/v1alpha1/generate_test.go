@@ -72,25 +72,25 @@ var _ = Describe("hack/crd.awk", func() {
 		Expect(complaints).To(ContainSubstring("the kind '' is not known"))
 	})
 
-	It("makes make manifests fail, also for a CRD that is not the last", func(ctx SpecContext) {
+	It("makes make crds fail, also for a CRD that is not the last", func(ctx SpecContext) {
 		folder := GinkgoT().TempDir()
 		contacts, _ := generated("opencxcontacts")
 		organizations, _ := generated("opencxorganizations")
 		broken := filepath.Join(folder, "contacts.yaml")
 		Expect(os.WriteFile(broken, []byte(strings.Replace(contacts, "format: date-time", "format: date", 1)), 0o600)).To(Succeed())
 		Expect(os.WriteFile(filepath.Join(folder, "organizations.yaml"), []byte(organizations), 0o600)).To(Succeed())
-		manifests := func() (string, error) {
-			command := exec.CommandContext(ctx, "make", "-C", filepath.Join("..", ".."), "manifests", "CONTROLLER_GEN=true", "CRDS="+folder)
+		crds := func() (string, error) {
+			command := exec.CommandContext(ctx, "make", "-C", filepath.Join("..", ".."), "crds", "CONTROLLER_GEN=true", "CRDS="+folder)
 			command.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=")
 			output, err := command.CombinedOutput()
 			return string(output), err
 		}
-		output, err := manifests()
+		output, err := crds()
 		Expect(err).To(HaveOccurred(), output)
 		Expect(output).To(ContainSubstring("hack/crd.awk: " + broken + ": 3 times instead of 4"))
 
 		Expect(os.WriteFile(broken, []byte(contacts), 0o600)).To(Succeed())
-		output, err = manifests()
+		output, err = crds()
 		Expect(err).NotTo(HaveOccurred(), output)
 		left, err := filepath.Glob(filepath.Join(folder, "*"))
 		Expect(err).NotTo(HaveOccurred())
