@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -14,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
+
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 var _ = Describe("Argo CD's engine", func() {
@@ -31,14 +32,13 @@ var _ = Describe("Argo CD's engine", func() {
 
 var _ = Describe("docs/gitops.md", func() {
 	It("adds to Argo CD's ConfigMap and changes nothing else in it", func(ctx SpecContext) {
-		page, err := os.ReadFile(filepath.Join(root, "docs", "gitops.md"))
+		page, err := operatortest.ReadPage(root, "docs/gitops.md", "./test/gitops")
 		Expect(err).NotTo(HaveOccurred())
-		command := regexp.MustCompile("(?s)<!-- run by: ./test/gitops -->\n```sh\nkubectl (.*?)\n```").FindStringSubmatch(string(page))
-		Expect(command).NotTo(BeNil())
+		Expect(page.Unrun()).To(HaveExactElements(HavePrefix("kubectl ")), "the only command that is run here")
+		command := strings.Fields(strings.ReplaceAll(page.Unrun()[0], "config/argocd", filepath.Join(root, "config", "argocd")))
 		kubectl(ctx, "default", "", "create", "namespace", "argocd")
 		kubectl(ctx, "argocd", "", "create", "configmap", "argocd-cm", "--from-literal=url=https://argocd.example.com")
-		args := strings.Fields(strings.ReplaceAll(command[1], "config/argocd", filepath.Join(root, "config", "argocd")))
-		kubectl(ctx, "default", "", args...)
+		kubectl(ctx, "default", "", command[1:]...)
 		after := &corev1.ConfigMap{}
 		Expect(controlPlane.Client.Get(ctx, types.NamespacedName{Namespace: "argocd", Name: "argocd-cm"}, after)).To(Succeed())
 		shipped := &corev1.ConfigMap{}

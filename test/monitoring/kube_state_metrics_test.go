@@ -76,7 +76,7 @@ var _ = Describe("config/kube-state-metrics", func() {
 					fieldAt(at, path...)
 					Expect(append(each.Path, path...)).NotTo(Or(ContainElement("spec"), ContainElement("message"), ContainElement("lastError")), metric.Name)
 				}
-				Expect(page).To(ContainSubstring("| `"+resource.MetricNamePrefix+"_"+metric.Name+"` |"), "in the page's table")
+				Expect(page.Text).To(ContainSubstring("| `"+resource.MetricNamePrefix+"_"+metric.Name+"` |"), "in the page's table")
 			}
 		}
 	})

@@ -45,7 +45,7 @@ func shapes(text string) map[string]shape {
 func shapesOfPage() map[string]shape {
 	all := map[string]shape{}
 	row := regexp.MustCompile("(?m)^\\| `(opencx_[a-z_]+)` \\| ([a-z]+) \\| ([^|]*) \\| [^|]+ \\|$")
-	for _, found := range row.FindAllStringSubmatch(page, -1) {
+	for _, found := range row.FindAllStringSubmatch(page.Text, -1) {
 		labels := slices.Sorted(slices.Values(strings.Split(strings.TrimSpace(found[3]), ", ")))
 		all[found[1]] = shape{found[2], strings.Join(labels, ", ")}
 	}

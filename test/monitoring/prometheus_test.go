@@ -166,7 +166,7 @@ func (p prometheus) alerts(ctx context.Context) (map[string]string, error) {
 	for _, group := range data.Groups {
 		for _, rule := range group.Rules {
 			hasRunbook := rule.Annotations["runbook"] == "docs/monitoring.md#"+strings.ToLower(rule.Name) &&
-				strings.Contains(page, "\n### "+rule.Name+"\n")
+				strings.Contains(page.Text, "\n### "+rule.Name+"\n")
 			if hasRunbook && rule.Health == "ok" {
 				states[rule.Name] = rule.State
 			}

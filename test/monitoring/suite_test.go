@@ -28,7 +28,7 @@ import (
 
 var (
 	root         = filepath.Join("..", "..")
-	page         string // docs/monitoring.md
+	page         *operatortest.Page // docs/monitoring.md
 	controlPlane *operatortest.ControlPlane
 	simulator    *operatortest.Simulator
 	// replicas are the operator's, of which the first one leads.
@@ -54,8 +54,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		_, err := exec.LookPath(program)
 		Expect(err).NotTo(HaveOccurred(), "%s is missing: Debian has it in its package prometheus", program)
 	}
-	page = read("docs", "monitoring.md")
 	var err error
+	page, err = operatortest.ReadPage(root, "docs/monitoring.md", "./test/monitoring")
+	Expect(err).NotTo(HaveOccurred())
 	controlPlane, err = operatortest.StartControlPlane()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
@@ -72,6 +73,12 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	replicas = []replica{startReplica(ctx, binary), startReplica(ctx, binary)}
 	server = startPrometheus(ctx)
 	breakThings(ctx)
+})
+
+var _ = AfterSuite(func() {
+	if config, _ := GinkgoConfiguration(); len(config.FocusStrings) == 0 {
+		Expect(page.Unrun()).To(BeEmpty(), "commands of docs/monitoring.md that were not run")
+	}
 })
 
 func read(path ...string) string {
@@ -115,14 +122,9 @@ func letPrometheusIn(ctx context.Context) string {
 // runFromPage runs a command that stands in the page, as its reader does.
 func runFromPage(ctx context.Context, command string) string {
 	GinkgoHelper()
-	Expect(page).To(ContainSubstring("\n" + command + "\n"))
-	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
-	shell.Dir = root
-	shell.Env = append(os.Environ(), "KUBECONFIG="+controlPlane.Kubeconfig,
-		"PATH="+filepath.Dir(controlPlane.KubectlPath)+string(os.PathListSeparator)+os.Getenv("PATH"))
-	output, err := shell.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "%s\n%s", command, output)
-	return string(output)
+	output, err := page.Run(ctx, controlPlane, command)
+	Expect(err).NotTo(HaveOccurred())
+	return output
 }
 
 // promtool runs it in a folder.

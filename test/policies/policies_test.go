@@ -32,7 +32,7 @@ var _ = Describe("config/policies", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(yaml.UnmarshalStrict(text, &kustomization)).To(Succeed())
 		Expect(kustomization.Resources).To(ConsistOf(files))
-		Expect(regexp.MustCompile("(?m)^## .*\\.yaml`$").FindAllString(page, -1)).To(HaveLen(len(files)))
+		Expect(regexp.MustCompile("(?m)^## .*\\.yaml`$").FindAllString(page.Text, -1)).To(HaveLen(len(files)))
 		for _, file := range files {
 			Expect(sectionOf(file)).To(And(ContainSubstring("kubectl apply -f config/policies/"+file), ContainSubstring("kubectl delete -f config/policies/"+file)))
 		}

@@ -6,8 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,7 +27,7 @@ var (
 	root         = filepath.Join("..", "..")
 	controlPlane *operatortest.ControlPlane
 	k8s          client.Client
-	page         string // docs/policies.md
+	page         *operatortest.Page // docs/policies.md
 )
 
 // shop is the namespace of the page's examples.
@@ -47,9 +45,9 @@ func TestPolicies(t *testing.T) {
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	log.SetLogger(GinkgoLogr)
-	text, err := os.ReadFile(filepath.Join(root, "docs", "policies.md"))
+	var err error
+	page, err = operatortest.ReadPage(root, "docs/policies.md", "./test/policies")
 	Expect(err).NotTo(HaveOccurred())
-	page = string(text)
 	controlPlane, err = operatortest.StartControlPlane()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
@@ -59,6 +57,12 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	kubectl("", "wait", "--for=condition=Established", "--timeout=30s",
 		"crd/opencxcontacts.contacts.open.cx", "crd/opencxorganizations.contacts.open.cx")
 	Expect(k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shop}})).To(Succeed())
+})
+
+var _ = AfterSuite(func() {
+	if config, _ := GinkgoConfiguration(); len(config.FocusStrings) == 0 {
+		Expect(page.Unrun()).To(BeEmpty(), "commands of docs/policies.md that were not run")
+	}
 })
 
 // tested are the files of config/policies that have cases.
@@ -82,14 +86,9 @@ func kubectl(stdin string, args ...string) string {
 // runFromPage runs a command that stands in the page, as its reader does.
 func runFromPage(ctx context.Context, command string) string {
 	GinkgoHelper()
-	Expect(page).To(ContainSubstring("\n" + command + "\n"))
-	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
-	shell.Dir = root
-	shell.Env = append(os.Environ(), "KUBECONFIG="+controlPlane.Kubeconfig,
-		"PATH="+filepath.Dir(controlPlane.KubectlPath)+string(os.PathListSeparator)+os.Getenv("PATH"))
-	output, err := shell.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "%s\n%s", command, output)
-	return string(output)
+	output, err := page.Run(ctx, controlPlane, command)
+	Expect(err).NotTo(HaveOccurred())
+	return output
 }
 
 // newNamespace creates a namespace with annotations. Policies see them at once, because
@@ -141,7 +140,7 @@ func manifestOf(object *unstructured.Unstructured) string {
 // sectionOf is what the page says of a file.
 func sectionOf(file string) string {
 	GinkgoHelper()
-	for section := range strings.SplitSeq(page, "\n## ") {
+	for section := range strings.SplitSeq(page.Text, "\n## ") {
 		if heading, _, _ := strings.Cut(section, "\n"); strings.HasSuffix(heading, "`"+file+"`") {
 			return section
 		}
