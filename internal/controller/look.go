@@ -102,7 +102,7 @@ func (f *facts) resyncInterval() time.Duration {
 // false when the contact is gone or going.
 func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName) (f facts, ok bool, err error) {
 	contact := &v1alpha1.OpenCXContact{}
-	err = r.cache.Get(ctx, name, contact, &client.GetOptions{UnsafeDisableDeepCopy: new(true)})
+	err = r.cache.Get(ctx, name, contact, client.UnsafeDisableDeepCopy)
 	var known remembered
 	if err == nil {
 		known = r.memory.of(contact)

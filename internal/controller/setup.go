@@ -80,7 +80,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		},
 	})
 	limit := options.Limit.Part(options.Share)
-	shared := budget.New(budget.Options{
+	slots := budget.New(budget.Options{
 		Limit:       limit,
 		CallTimeout: opencx.CallTimeout,
 		MaxInFlight: options.MaxConcurrentReconciles,
@@ -93,7 +93,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	})
 	r := &ContactReconciler{
 		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(), recorder: mgr.GetEventRecorder("opencx-operator"),
-		budget: shared, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
+		budget: slots, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
 		flights: ownership.NewFlights(wake), memory: newMemory(),
 		wakeIn: func(name types.NamespacedName, after time.Duration) {
 			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)
@@ -109,7 +109,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 			reserved, err = r.attempts(ctx, limit)
 		}
 		if err == nil {
-			shared.Restore(reserved)
+			slots.Restore(reserved)
 		}
 		return err
 	})
@@ -120,11 +120,11 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		return nil, fmt.Errorf("setting up the contact controller: %w", err)
 	}
 	if err := w.organizations(mgr, readsNamespaces).WithOptions(controller.Options{NewQueue: organizations.self}).Complete(
-		organization.NewReconciler(mgr.GetClient(), mgr.GetEventRecorder("opencx-operator"), shared, known, options.Lease, w.wakeContacts),
+		organization.NewReconciler(mgr.GetClient(), mgr.GetEventRecorder("opencx-operator"), slots, known, options.Lease, w.wakeContacts),
 	); err != nil {
 		return nil, fmt.Errorf("setting up the organization controller: %w", err)
 	}
-	return collector{cache: mgr.GetClient(), budget: shared, organizations: known, leads: mgr.Elected()}, nil
+	return collector{cache: mgr.GetClient(), budget: slots, organizations: known, leads: mgr.Elected()}, nil
 }
 
 // attempts is what the contacts tell of what was sent, for when the ConfigMap with the

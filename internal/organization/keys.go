@@ -262,7 +262,7 @@ func (o *Organizations) secretOf(ctx context.Context, organization *v1alpha1.Ope
 	metadata := &metav1.PartialObjectMetadata{}
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	name := secretNameOf(organization)
-	if err := o.Cache.Get(ctx, name, metadata, shared); client.IgnoreNotFound(err) != nil {
+	if err := o.Cache.Get(ctx, name, metadata, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("reading the version of Secret %s: %w", name, err)
 	}
 	return metadata, nil

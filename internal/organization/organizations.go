@@ -75,9 +75,6 @@ func New(options Options) *Organizations {
 // Index is the index of contacts by the namespace/name of their organization.
 const Index = "organization"
 
-// shared reads what is only looked at from the cache without a copy.
-var shared = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
-
 // ParseName reads namespace/name, as String writes it.
 func ParseName(s string) types.NamespacedName {
 	namespace, name, _ := strings.Cut(s, "/")
@@ -99,7 +96,7 @@ func (o *Organizations) Get(ctx context.Context, name types.NamespacedName) (*v1
 		return nil, nil
 	}
 	found := &v1alpha1.OpenCXOrganization{}
-	err := o.Cache.Get(ctx, name, found, shared)
+	err := o.Cache.Get(ctx, name, found, client.UnsafeDisableDeepCopy)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
@@ -230,7 +227,7 @@ func (o *Organizations) allows(ctx context.Context, organization *v1alpha1.OpenC
 	}
 	metadata := &metav1.PartialObjectMetadata{}
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := o.Cache.Get(ctx, types.NamespacedName{Name: namespace}, metadata, shared); err != nil {
+	if err := o.Cache.Get(ctx, types.NamespacedName{Name: namespace}, metadata, client.UnsafeDisableDeepCopy); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	return selector.Matches(labels.Set(metadata.Labels)), nil

@@ -93,9 +93,6 @@ type Owners struct {
 	vacant  map[Claim]vacated
 }
 
-// shared reads what is only looked at from the cache without a copy.
-var shared = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
-
 type owner struct {
 	name types.NamespacedName
 	rank rank
@@ -166,7 +163,7 @@ func (o *Owners) current(ctx context.Context, c Claim, asking types.NamespacedNa
 	known, lost := o.byClaim[c]
 	if lost {
 		contact := &v1alpha1.OpenCXContact{}
-		err := o.cache.Get(ctx, known.name, contact, shared)
+		err := o.cache.Get(ctx, known.name, contact, client.UnsafeDisableDeepCopy)
 		switch {
 		case client.IgnoreNotFound(err) != nil:
 			return owner{}, false, fmt.Errorf("reading the owner of a contactID: %w", err)
@@ -283,7 +280,7 @@ func (o *Owners) Gone(ctx context.Context, name types.NamespacedName) error {
 	defer o.mu.Unlock()
 	if c, owned := o.claims[name]; owned {
 		contact := &v1alpha1.OpenCXContact{}
-		if err := o.cache.Get(ctx, name, contact, shared); err == nil && contact.DeletionTimestamp.IsZero() {
+		if err := o.cache.Get(ctx, name, contact, client.UnsafeDisableDeepCopy); err == nil && contact.DeletionTimestamp.IsZero() {
 			return nil // created again meanwhile; current sees that
 		} else if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("reading contact: %w", err)
