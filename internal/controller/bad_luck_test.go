@@ -49,7 +49,7 @@ var _ = Describe("Bad luck", func() {
 
 	It("with an OpenCX that is busy, and says for how long, silences the organization", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.Limit{Requests: 100, Window: time.Minute})
-		busy := failure(503, "busy")
+		busy := opencxtest.Failure(503, "busy")
 		busy.Header["Retry-After"] = "3"
 		w.simulator.InjectNext(1, busy)
 		w.declare(ctx, "jane", `{"name":"Jane"}`)

@@ -404,7 +404,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	It("sends only the newest of two edits once it recovers from 500s", func(ctx SpecContext) {
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectContact("jane", failure(500, "boom"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(500, "boom"))
 		w.edit(ctx, "jane", `{"spec":{"name":"Janet"}}`)
 		w.expectSummary(ctx, "jane", "2/2 Ready=False:ServerError Reconciling=True:ServerError")
 		w.edit(ctx, "jane", `{"spec":{"name":"Janice"}}`)
@@ -421,7 +421,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("says what OpenCX said of plain values, in status alone", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", failure(422, "header X-Tenant acme-shop is malformed"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(422, "header X-Tenant acme-shop is malformed"))
 		w.declare(ctx, "jane", `{"httpActionOverrides":{"headers":{"X-Tenant":"acme-shop"}}}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
 		contact := w.get(ctx, "jane")
@@ -439,7 +439,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 		func(ctx SpecContext, form func(token string) string) {
 			token := secret("Tok&n/")
 			w.put(ctx, "jane", map[string]string{"token": token})
-			w.simulator.InjectContact("jane", failure(422, form(token)))
+			w.simulator.InjectContact("jane", opencxtest.Failure(422, form(token)))
 			w.declare(ctx, "jane", `{"httpActionOverrides":{"headersFrom":{"X-Token":{"secretKeyRef":{"name":"jane","key":"token"}}}}}`)
 			w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
 			contact := w.get(ctx, "jane")
@@ -460,14 +460,14 @@ var _ = Describe("When OpenCX does not accept", func() {
 	)
 
 	It("withholds what it said when that repeats the API key", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", failure(422, "no scope for "+w.key))
+		w.simulator.InjectContact("jane", opencxtest.Failure(422, "no scope for "+w.key))
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")
 		Expect(w.get(ctx, "jane").Status.LastError.Message).To(Equal("its text is withheld, because it repeats a value from a Secret"))
 	})
 
 	It("keeps its backoff across a restart, and gives it up for an edit", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", failure(404, "Contact not found"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(404, "Contact not found"))
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound")
 		w.stop()
@@ -490,7 +490,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("tries another key at once, also after a 403", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", failure(403, "Forbidden"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(403, "Forbidden"))
 		w.declare(ctx, "jane", `{}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Forbidden Stalled=True:Forbidden")
 		w.expectNoMore(1)
@@ -503,7 +503,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("retries by itself after 5xx", func(ctx SpecContext) {
-		w.simulator.InjectNext(2, failure(503, "down"))
+		w.simulator.InjectNext(2, opencxtest.Failure(503, "down"))
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
 		Expect(w.journal()).To(Equal([]string{
@@ -512,7 +512,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("waits for Retry-After with the whole organization after a 429", func(ctx SpecContext) {
-		limited := failure(429, "slow down")
+		limited := opencxtest.Failure(429, "slow down")
 		limited.Header["Retry-After"] = "2"
 		w.simulator.InjectNext(1, limited)
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
@@ -527,7 +527,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	})
 
 	It("names a refused key and an answer that leads elsewhere", func(ctx SpecContext) {
-		w.simulator.InjectContact("jane", failure(401, "Unauthorized"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(401, "Unauthorized"))
 		w.simulator.InjectContact("john", opencxtest.Answer{Status: 302, Header: map[string]string{"Location": "https://example.com"}})
 		w.declare(ctx, "jane", `{}`)
 		w.declare(ctx, "john", `{}`)
@@ -538,7 +538,7 @@ var _ = Describe("When OpenCX does not accept", func() {
 	It("stays Ready through a re-send that fails softly", func(ctx SpecContext) {
 		w.declare(ctx, "jane", `{}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectContact("jane", failure(500, "boom"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(500, "boom"))
 		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
 		Eventually(func() int32 { return w.get(ctx, "jane").Status.ConsecutiveFailures }).Should(BeNumerically(">=", 1))
 		w.expectSummary(ctx, "jane", "1/1 Ready=True:Synced")

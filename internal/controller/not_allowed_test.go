@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 // seenFrom is the same world, seen from another of its namespaces.
@@ -158,7 +159,7 @@ func (w *world) disturb(ctx context.Context, own, selected string) {
 	w.settles(ctx, "Ready=True:Usable")
 
 	By("having its contacts refused and accepted")
-	w.simulator.InjectContact("jane", failure(422, "no"))
+	w.simulator.InjectContact("jane", opencxtest.Failure(422, "no"))
 	w.edit(ctx, own, `{"spec":{"name":"refused"}}`)
 	Eventually(func() string { return w.summary(ctx, own) }).Should(HaveSuffix("Stalled=True:Rejected"))
 	w.simulator.ClearContact("jane")

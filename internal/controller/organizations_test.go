@@ -16,6 +16,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 // organizationMessage is what an organization's Ready says.
@@ -257,7 +258,7 @@ var _ = Describe("An organization", func() {
 		w := newWorld(ctx, budget.Limit{Requests: 3, Window: time.Minute})
 		other := w.addNamespace(ctx)
 		w.editOrganization(ctx, "default", `{"spec":{"allowedNamespaces":null}}`)
-		w.simulator.InjectContact("bad", failure(422, "no"))
+		w.simulator.InjectContact("bad", opencxtest.Failure(422, "no"))
 		w.declare(ctx, "jane", `{}`)
 		w.expectSynced(ctx, "jane", 1)
 		w.declare(ctx, "bad", `{}`)

@@ -109,10 +109,10 @@ var _ = Describe("Status after the first attempt", func() {
 		Entry("429 with Retry-After", opencxtest.Answer{Status: 429, Header: map[string]string{"Retry-After": "30"}}, told{
 			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests", errorDto(429, "", ""), backoff{30 * time.Second, 30 * time.Second},
 			[]string{"Normal RateLimited OpenCX answered 429 Too Many Requests"}, status.InProgressStatus}),
-		Entry("429 without", failure(429, "slow down"), told{
+		Entry("429 without", opencxtest.Failure(429, "slow down"), told{
 			"1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited", "OpenCX answered 429 Too Many Requests: slow down", errorDto(429, "slow down", "Too Many Requests"), backoff{5 * time.Second, 6250 * time.Millisecond},
 			[]string{"Normal RateLimited OpenCX answered 429 Too Many Requests"}, status.InProgressStatus}),
-		Entry("500", failure(500, "boom"), told{
+		Entry("500", opencxtest.Failure(500, "boom"), told{
 			"1/1 Ready=False:ServerError Reconciling=True:ServerError", "OpenCX answered 500 Internal Server Error: boom", errorDto(500, "boom", "Internal Server Error"), soft,
 			[]string{"Warning ServerError OpenCX answered 500 Internal Server Error"}, status.InProgressStatus}),
 		Entry("503 in HTML", opencxtest.Answer{Status: 503, Body: "<html>busy</html>", Header: map[string]string{"Content-Type": "text/html"}}, told{
@@ -127,19 +127,19 @@ var _ = Describe("Status after the first attempt", func() {
 		Entry("302", opencxtest.Answer{Status: 302, Header: map[string]string{"Location": "https://elsewhere.example.com"}}, told{
 			"1/1 Ready=False:Unreachable Reconciling=True:Unreachable", "OpenCX answered 302 Found; redirects are not followed, because they would carry the API key elsewhere: check --opencx-api-url", errorDto(302, "", ""), soft,
 			[]string{"Warning Unreachable OpenCX answered 302 Found; redirects are not followed, because they would carry the API key elsewhere: check --opencx-api-url"}, status.InProgressStatus}),
-		Entry("400", failure(400, "phone is malformed"), told{
+		Entry("400", opencxtest.Failure(400, "phone is malformed"), told{
 			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 400 Bad Request: phone is malformed; correct the manifest", errorDto(400, "phone is malformed", "Bad Request"), hour,
 			[]string{"Warning Rejected OpenCX answered 400 Bad Request; correct the manifest"}, status.FailedStatus}),
-		Entry("422", failure(422, "no"), told{
+		Entry("422", opencxtest.Failure(422, "no"), told{
 			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 422 Unprocessable Entity: no; correct the manifest", errorDto(422, "no", "Unprocessable Entity"), hour,
 			[]string{"Warning Rejected OpenCX answered 422 Unprocessable Entity; correct the manifest"}, status.FailedStatus}),
 		Entry("409", opencxtest.Answer{Status: 409}, told{
 			"1/1 Ready=False:Rejected Stalled=True:Rejected", "OpenCX answered 409 Conflict; correct the manifest", errorDto(409, "", ""), hour,
 			[]string{"Warning Rejected OpenCX answered 409 Conflict; correct the manifest"}, status.FailedStatus}),
-		Entry("404", failure(404, "Contact not found"), told{
+		Entry("404", opencxtest.Failure(404, "Contact not found"), told{
 			"1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound", "OpenCX answered 404 Not Found: Contact not found; check that spec.contactID exists in the organization", errorDto(404, "Contact not found", "Not Found"), fiveMin,
 			[]string{"Warning ContactNotFound OpenCX answered 404 Not Found; check that spec.contactID exists in the organization"}, status.FailedStatus}),
-		Entry("401", failure(401, "Unauthorized"), told{
+		Entry("401", opencxtest.Failure(401, "Unauthorized"), told{
 			"1/1 Ready=False:Unauthorized Stalled=True:Unauthorized", "OpenCX answered 401 Unauthorized; check the API key of the organization and the OpenCX subscription", errorDto(401, "Unauthorized", "Unauthorized"), oneMin,
 			[]string{"Warning Unauthorized OpenCX answered 401 Unauthorized; check the API key of the organization and the OpenCX subscription"}, status.FailedStatus}),
 		Entry("402", opencxtest.Answer{Status: 402}, told{
@@ -220,7 +220,7 @@ var _ = Describe("Status without an attempt", func() {
 
 	It("tells a wait that turns out to be long before it is ten seconds long", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
-		limited := failure(429, "slow down")
+		limited := opencxtest.Failure(429, "slow down")
 		limited.Header["Retry-After"] = "4"
 		w.simulator.InjectNext(1, limited)
 		w.declare(ctx, "jane", `{}`)
@@ -323,13 +323,13 @@ var _ = Describe("A contact that is in sync", func() {
 			Expect(contact.Status.AppliedHash).To(Equal(applied))
 			Expect(w.kstatus(ctx, "jane")).To(Equal(verdict))
 		},
-		Entry("stays Ready after a 500", failure(500, "boom"), "1/1 Ready=True:Synced",
+		Entry("stays Ready after a 500", opencxtest.Failure(500, "boom"), "1/1 Ready=True:Synced",
 			"OpenCX has accepted the contact; sending it again failed and is retried: OpenCX answered 500 Internal Server Error: boom", status.CurrentStatus),
 		Entry("stays Ready after a 429", opencxtest.Answer{Status: 429}, "1/1 Ready=True:Synced",
 			"OpenCX has accepted the contact; sending it again failed and is retried: OpenCX answered 429 Too Many Requests", status.CurrentStatus),
 		Entry("stays Ready without an answer", opencxtest.Answer{Break: opencxtest.Reset}, "1/1 Ready=True:Synced",
 			"OpenCX has accepted the contact; sending it again failed and is retried: No answer from OpenCX: EOF", status.CurrentStatus),
-		Entry("is not Ready after a 404", failure(404, "Contact not found"), "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound",
+		Entry("is not Ready after a 404", opencxtest.Failure(404, "Contact not found"), "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound",
 			"OpenCX answered 404 Not Found: Contact not found; check that spec.contactID exists in the organization", status.FailedStatus),
 	)
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 var _ = Describe("A status that another process wrote meanwhile", func() {
@@ -36,7 +37,7 @@ var _ = Describe("A status that another process wrote meanwhile", func() {
 var _ = Describe("An owner that was never accepted", func() {
 	It("passes its contactID on when it is suspended", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
-		w.simulator.InjectContact("jane", failure(422, "no"))
+		w.simulator.InjectContact("jane", opencxtest.Failure(422, "no"))
 		w.claim(ctx, w.namespace, "older", "jane", "default")
 		w.expectSummary(ctx, "older", "1/1 Ready=False:Rejected Stalled=True:Rejected")
 		w.claim(ctx, w.namespace, "younger", "jane", "default")

@@ -67,7 +67,7 @@ var _ = Describe("An outage of OpenCX during which the operator starts and peopl
 				w.expectSynced(ctx, fresh[i], 1)
 			}
 		},
-		Entry("while it answers 500", failure(500, "down")),
+		Entry("while it answers 500", opencxtest.Failure(500, "down")),
 		Entry("while it does not answer", opencxtest.Answer{Break: opencxtest.Hang}),
 	)
 })
@@ -113,7 +113,7 @@ var _ = Describe("Status", func() {
 		w.put(ctx, "jane", map[string]string{"phone": "+12025550123"})
 		w.declare(ctx, "jane", phoneFromJane)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectNext(1, failure(404, "Contact not found"))
+		w.simulator.InjectNext(1, opencxtest.Failure(404, "Contact not found"))
 		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:ContactNotFound Stalled=True:ContactNotFound")
 		w.remove(ctx, "Secret", "jane")
@@ -161,7 +161,7 @@ var _ = Describe("Status", func() {
 		w := newWorld(ctx, budget.DefaultLimit)
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectNext(1, failure(500, "boom"))
+		w.simulator.InjectNext(1, opencxtest.Failure(500, "boom"))
 		quicken(time.Minute)
 		DeferCleanup(quicken, time.Second)
 		w.edit(ctx, "jane", `{"metadata":{"annotations":{"contacts.open.cx/reconcile-at":"now"}}}`)

@@ -41,11 +41,11 @@ var _ = Describe("After a restart", func() {
 			Expect(w.journal()).To(Equal([]string{fmt.Sprintf(`%d jane {"contact":{"phone":"x"}}`, refused.Status), "200 jane " + body}))
 			Expect(w.simulator.Journal()[1].Time.Sub(corrected)).To(BeNumerically("<", 5*time.Second))
 		},
-		Entry("in the Secret with its value", failure(422, "phone is malformed"), "Rejected", func(ctx context.Context, w *world) {
+		Entry("in the Secret with its value", opencxtest.Failure(422, "phone is malformed"), "Rejected", func(ctx context.Context, w *world) {
 			w.put(ctx, "jane", map[string]string{"phone": "+12025550123"})
 		}, `{"contact":{"phone":"+12025550123"}}`),
-		Entry("in its key, after a 401", failure(401, "Unauthorized"), "Unauthorized", replaceKey, `{"contact":{"phone":"x"}}`),
-		Entry("in its key, after a 403", failure(403, "Forbidden"), "Forbidden", replaceKey, `{"contact":{"phone":"x"}}`),
+		Entry("in its key, after a 401", opencxtest.Failure(401, "Unauthorized"), "Unauthorized", replaceKey, `{"contact":{"phone":"x"}}`),
+		Entry("in its key, after a 403", opencxtest.Failure(403, "Forbidden"), "Forbidden", replaceKey, `{"contact":{"phone":"x"}}`),
 	)
 
 	It("a change that was accepted, and taken back before anybody could note that, is taken back in OpenCX", func(ctx SpecContext) {
@@ -124,7 +124,7 @@ var _ = Describe("A resync that fails", func() {
 		w.resyncEvery(2 * time.Second)
 		w.declare(ctx, "jane", `{}`)
 		w.expectSynced(ctx, "jane", 1)
-		w.simulator.InjectNext(2, failure(500, "boom"))
+		w.simulator.InjectNext(2, opencxtest.Failure(500, "boom"))
 		Eventually(func() int32 { return w.get(ctx, "jane").Status.ConsecutiveFailures }).Should(BeEquivalentTo(1))
 		sent := len(w.journal())
 

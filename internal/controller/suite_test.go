@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -378,15 +377,6 @@ func asJSON(v any) string {
 	data, err := json.Marshal(v)
 	Expect(err).NotTo(HaveOccurred())
 	return string(data)
-}
-
-// failure makes an answer of the simulator with an ErrorDto.
-func failure(code int, message string) opencxtest.Answer {
-	return opencxtest.Answer{
-		Status: code,
-		Body:   asJSON(map[string]any{"statusCode": code, "message": message, "error": http.StatusText(code)}),
-		Header: map[string]string{"Content-Type": "application/json"},
-	}
 }
 
 type syncBuffer struct {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 // put creates a Secret or replaces keys of its data.
@@ -239,7 +240,7 @@ var _ = Describe("Values from Secrets and ConfigMaps", func() {
 
 	It("that OpenCX refused are sent at once when they change, and not when the Secret is labelled", func(ctx SpecContext) {
 		w := newWorld(ctx, budget.DefaultLimit)
-		w.simulator.InjectNext(1, failure(422, "phone is malformed"))
+		w.simulator.InjectNext(1, opencxtest.Failure(422, "phone is malformed"))
 		w.put(ctx, "jane", map[string]string{"phone": "x"})
 		w.declare(ctx, "jane", phoneFromJane)
 		w.expectSummary(ctx, "jane", "1/1 Ready=False:Rejected Stalled=True:Rejected")

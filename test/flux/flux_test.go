@@ -8,6 +8,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 var _ = Describe("Flux", func() {
@@ -49,7 +51,7 @@ var _ = Describe("Flux", func() {
 
 	It("fails at once, and not after its timeout, for a contact that OpenCX refuses", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		simulator.InjectContact(w.id("jane"), failure(422, "name is too funny"))
+		simulator.InjectContact(w.id("jane"), opencxtest.Failure(422, "name is too funny"))
 		w.contact("jane", "name: Jane")
 		w.contact("john", "name: John")
 		revision := w.push(ctx)
@@ -70,7 +72,7 @@ var _ = Describe("Flux", func() {
 
 	It("stays in progress while OpenCX throttles, and becomes ready afterwards", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		tooMany := failure(429, "Rate limit exceeded")
+		tooMany := opencxtest.Failure(429, "Rate limit exceeded")
 		tooMany.Header["Retry-After"] = "10"
 		simulator.InjectContact(w.id("jane"), tooMany)
 		w.contact("jane", "name: Jane")

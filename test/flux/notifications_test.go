@@ -9,6 +9,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 var _ = Describe("Flux's Alert", func() {
@@ -33,7 +35,7 @@ var _ = Describe("Flux's Alert", func() {
 
 	It("gets events from Flux's controllers alone: none about a contact that fails", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		simulator.InjectContact(w.id("jane"), failure(404, "Contact not found"))
+		simulator.InjectContact(w.id("jane"), opencxtest.Failure(404, "Contact not found"))
 		w.contact("jane", "name: Jane")
 		revision := w.push(ctx)
 		w.kustomize(ctx, nil)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,8 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
-
-	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 // organizationManifest is in Git, beside the contacts that use it.
@@ -187,12 +184,4 @@ func (w *world) kubectl(ctx context.Context, stdin string, args ...string) strin
 	output, err := controlPlane.Kubectl(ctx, stdin, append([]string{"-n", w.namespace}, args...)...)
 	Expect(err).NotTo(HaveOccurred())
 	return output
-}
-
-// failure is an answer of the simulator with an ErrorDto.
-func failure(code int, message string) opencxtest.Answer {
-	GinkgoHelper()
-	body, err := json.Marshal(map[string]any{"statusCode": code, "message": message, "error": http.StatusText(code)})
-	Expect(err).NotTo(HaveOccurred())
-	return opencxtest.Answer{Status: code, Body: string(body), Header: map[string]string{"Content-Type": "application/json"}}
 }

@@ -82,14 +82,14 @@ func more() []state {
 
 // answers are what OpenCX says of each contactID; of others, that all is well.
 func answers() map[string]opencxtest.Answer {
-	tooMany := failure(429, "Rate limit exceeded")
+	tooMany := opencxtest.Failure(429, "Rate limit exceeded")
 	tooMany.Header["Retry-After"] = "3600"
-	broken, refused := failure(500, "Something went wrong"), failure(401, "Invalid API key")
+	broken, refused := opencxtest.Failure(500, "Something went wrong"), opencxtest.Failure(401, "Invalid API key")
 	return map[string]opencxtest.Answer{
 		"rate-limited": tooMany, "server-error": broken, "server-error-stalled": broken, "unreachable": {Break: opencxtest.Reset},
-		"rejected":          failure(422, "name must be longer"),
-		"contact-not-found": failure(404, "Contact not found"),
-		"forbidden":         failure(403, "Missing scope"),
+		"rejected":          opencxtest.Failure(422, "name must be longer"),
+		"contact-not-found": opencxtest.Failure(404, "Contact not found"),
+		"forbidden":         opencxtest.Failure(403, "Missing scope"),
 		"unauthorized":      refused, "unauthorized-1": refused, "unauthorized-2": refused, "unauthorized-3": refused,
 		"unavailable-1": broken, "unavailable-2": broken, "unavailable-3": broken,
 	}

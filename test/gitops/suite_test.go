@@ -6,8 +6,6 @@ package gitops
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -73,12 +71,4 @@ func kubectl(ctx context.Context, namespace, stdin string, args ...string) strin
 
 func inNamespace(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "shop", Name: name}
-}
-
-// failure is an answer of the simulator with an ErrorDto.
-func failure(code int, message string) opencxtest.Answer {
-	GinkgoHelper()
-	body, err := json.Marshal(map[string]any{"statusCode": code, "message": message, "error": http.StatusText(code)})
-	Expect(err).NotTo(HaveOccurred())
-	return opencxtest.Answer{Status: code, Body: string(body), Header: map[string]string{"Content-Type": "application/json"}}
 }

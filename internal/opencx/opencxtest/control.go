@@ -109,7 +109,7 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := Answer{Status: input.Status, Header: map[string]string{}}
 	if input.Status >= 300 {
-		answer = errorDTO(input.Status, "Injected")
+		answer = Failure(input.Status, "Injected")
 	}
 	answer.Delay, answer.Break = delay, input.Break
 	if input.Body != nil {

@@ -237,7 +237,7 @@ func (s *Server) decide(request *Request, r *http.Request, refused time.Duration
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if refused > 0 {
-		answer := errorDTO(http.StatusTooManyRequests, "Rate limit exceeded")
+		answer := Failure(http.StatusTooManyRequests, "Rate limit exceeded")
 		if s.options.RetryAfter {
 			answer.Header["Retry-After"] = strconv.Itoa(int(math.Ceil(refused.Seconds())))
 		}
@@ -261,11 +261,11 @@ func (s *Server) decide(request *Request, r *http.Request, refused time.Duration
 func (s *Server) carryOut(request *Request, r *http.Request, id string, isContact bool, readErr error) Answer {
 	switch {
 	case request.Key == "" || len(s.keys) > 0 && !s.keys[request.Key]:
-		return errorDTO(http.StatusUnauthorized, "Unauthorized")
+		return Failure(http.StatusUnauthorized, "Unauthorized")
 	case !isContact:
-		return errorDTO(http.StatusNotFound, "Cannot "+r.Method+" this path")
+		return Failure(http.StatusNotFound, "Cannot "+r.Method+" this path")
 	case r.Method != http.MethodPatch:
-		return errorDTO(http.StatusMethodNotAllowed, "Use PATCH")
+		return Failure(http.StatusMethodNotAllowed, "Use PATCH")
 	}
 	return s.update(id, r.Header.Get("Content-Type"), request.Body, readErr)
 }
@@ -273,18 +273,18 @@ func (s *Server) carryOut(request *Request, r *http.Request, id string, isContac
 // update is PATCH /contacts/{contact_id}.
 func (s *Server) update(id, contentType string, body []byte, readErr error) Answer {
 	if readErr != nil {
-		return errorDTO(http.StatusRequestEntityTooLarge, "The body is too large")
+		return Failure(http.StatusRequestEntityTooLarge, "The body is too large")
 	}
 	if mediaType, _, _ := mime.ParseMediaType(contentType); mediaType != "application/json" {
-		return errorDTO(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
+		return Failure(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}
 	fields, err := parseUpdate(body)
 	if err != nil {
-		return errorDTO(http.StatusBadRequest, err.Error())
+		return Failure(http.StatusBadRequest, err.Error())
 	}
 	contact := s.contacts[id]
 	if contact == nil && !s.options.AcceptAnyContact {
-		return errorDTO(http.StatusNotFound, "Contact not found")
+		return Failure(http.StatusNotFound, "Contact not found")
 	}
 	if contact == nil {
 		contact = &Contact{ID: id, Fields: map[string]any{}}
@@ -296,8 +296,8 @@ func (s *Server) update(id, contentType string, body []byte, readErr error) Answ
 	return Answer{Status: http.StatusOK, Header: map[string]string{}}
 }
 
-// errorDTO is an error answer in the form of OpenCX's page.
-func errorDTO(status int, message string) Answer {
+// Failure is an error answer in the form of OpenCX's page (its ErrorDto).
+func Failure(status int, message string) Answer {
 	body, _ := json.Marshal(map[string]any{"statusCode": status, "message": message, "error": http.StatusText(status)}) // always marshals
 	return Answer{Status: status, Body: string(body), Header: map[string]string{"Content-Type": "application/json"}}
 }
