@@ -124,15 +124,17 @@ func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName
 // Before something else is sent than OpenCX has, it writes the doubt about that.
 func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
 	asker := budget.Asker(client.ObjectKeyFromObject(f.contact))
-	waiting := result{waitsForAnother: true, unsentSince: r.memory.notice(f, d.unsent)}
+	waiting := result{unsentSince: r.memory.notice(f, d.unsent)}
 	if d.step != send {
 		r.budget.Withdraw(asker)
+		waiting.waitsForAnother = d.step == await
 		return waiting, nil
 	}
 	flight, ok := r.flights.Begin(f.claim, types.NamespacedName(asker))
 	if !ok {
 		log.FromContext(ctx).V(1).Info("Waiting for the end of another request of this contactID")
 		r.budget.Withdraw(asker)
+		waiting.waitsForAnother = true
 		return waiting, nil
 	}
 	defer flight.End()
@@ -146,7 +148,7 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 	})
 	if slot == nil {
 		log.FromContext(ctx).V(1).Info("Waiting", "class", d.cause.class().String(), "at", wait.At, "obstacle", wait.Obstacle.String())
-		waiting.wait, waiting.waitsForAnother = wait, false
+		waiting.wait = wait
 		return waiting, nil
 	}
 	if err := r.prepare(ctx, f); err != nil {

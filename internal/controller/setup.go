@@ -58,6 +58,8 @@ const (
 	// maxRetry bounds how long a contact waits that could not be looked at, or whose
 	// status could not be written, so that it is in time when the API server is back.
 	maxRetry = 30 * time.Second
+	// reviewTimeout bounds how long the API server is asked, at the start, for permissions.
+	reviewTimeout = 5 * time.Second
 )
 
 // Setup registers the controllers with mgr, whose cache must be as
@@ -69,14 +71,14 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	}
 	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
 	wake := func(name types.NamespacedName) { contacts.Add(reconcile.Request{NamespacedName: name}) }
+	wakeContacts := wakerOfContacts(mgr.GetClient(), wake)
 	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
-	var w watches
 	known := organization.New(organization.Options{
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
 		ReadsNamespaces: readsNamespaces, Limit: options.Limit, Share: options.Share, ResyncInterval: options.ResyncInterval,
 		DuplicateChanged: func(name types.NamespacedName) {
 			organizations.Add(reconcile.Request{NamespacedName: name})
-			w.wakeContacts(context.Background(), name) // from the cache, which blocks for nobody
+			wakeContacts(context.Background(), name) // from the cache, which blocks for nobody
 		},
 	})
 	limit := options.Limit.Part(options.Share)
@@ -99,7 +101,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)
 		},
 	}
-	w = watches{r: r, wake: wake}
+	w := watches{r}
 	if err := w.index(mgr); err != nil {
 		return nil, err
 	}
@@ -120,7 +122,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		return nil, fmt.Errorf("setting up the contact controller: %w", err)
 	}
 	if err := w.organizations(mgr, readsNamespaces).WithOptions(controller.Options{NewQueue: organizations.self}).Complete(
-		organization.NewReconciler(mgr.GetClient(), mgr.GetEventRecorder("opencx-operator"), slots, known, options.Lease, w.wakeContacts),
+		organization.NewReconciler(mgr.GetClient(), mgr.GetEventRecorder("opencx-operator"), slots, known, options.Lease, wakeContacts),
 	); err != nil {
 		return nil, fmt.Errorf("setting up the organization controller: %w", err)
 	}
@@ -180,7 +182,7 @@ func (q queue) self(string, workqueue.TypedRateLimiter[reconcile.Request]) workq
 // mayReadNamespaces asks the API server whether the labels of namespaces may be
 // watched: an informer that is forbidden to would never be ready.
 func mayReadNamespaces(mgr ctrl.Manager) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), reviewTimeout)
 	defer cancel()
 	reviews, err := authorizationclient.NewForConfig(mgr.GetConfig())
 	if err != nil {

@@ -23,10 +23,7 @@ import (
 )
 
 // watches say which objects a change of another one concerns.
-type watches struct {
-	r    *ContactReconciler
-	wake func(types.NamespacedName) // has a contact looked at
-}
+type watches struct{ r *ContactReconciler }
 
 // The predicates of watches.
 var (
@@ -87,12 +84,26 @@ func (w watches) index(mgr ctrl.Manager) error {
 }
 
 // contactsBy returns the contacts that an index has under value.
-func (w watches) contactsBy(ctx context.Context, index, value string) []v1alpha1.OpenCXContact {
+func contactsBy(ctx context.Context, cache client.Reader, index, value string) []types.NamespacedName {
 	var contacts v1alpha1.OpenCXContactList
-	if err := w.r.cache.List(ctx, &contacts, client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := cache.List(ctx, &contacts, client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy); err != nil {
 		log.FromContext(ctx).Error(err, "Listing the contacts that a change concerns")
 	}
-	return contacts.Items
+	names := make([]types.NamespacedName, len(contacts.Items))
+	for i := range contacts.Items {
+		names[i] = client.ObjectKeyFromObject(&contacts.Items[i])
+	}
+	return names
+}
+
+// wakerOfContacts returns what has the contacts of an organization looked at. A synced one
+// has no use for the key, but what the cache says of that may be old.
+func wakerOfContacts(cache client.Reader, wake func(types.NamespacedName)) func(context.Context, types.NamespacedName) {
+	return func(ctx context.Context, name types.NamespacedName) {
+		for _, contact := range contactsBy(ctx, cache, organization.Index, name.String()) {
+			wake(contact)
+		}
+	}
 }
 
 // allOrganizations returns those that which says yes to.
@@ -118,42 +129,22 @@ func requests(names []types.NamespacedName) []reconcile.Request {
 	return all
 }
 
-func namesOf(contacts []v1alpha1.OpenCXContact, which func(*v1alpha1.OpenCXContact) bool) []types.NamespacedName {
-	var names []types.NamespacedName
-	for i := range contacts {
-		if which(&contacts[i]) {
-			names = append(names, client.ObjectKeyFromObject(&contacts[i]))
-		}
-	}
-	return names
-}
-
-func anyContact(*v1alpha1.OpenCXContact) bool { return true }
-
 func (w watches) contactsOfOrganization(ctx context.Context, object client.Object) []reconcile.Request {
-	return requests(namesOf(w.contactsBy(ctx, organization.Index, client.ObjectKeyFromObject(object).String()), anyContact))
-}
-
-// wakeContacts has the contacts of an organization looked at. A synced one has no use
-// for the key, but what the cache says of that may be old.
-func (w watches) wakeContacts(ctx context.Context, name types.NamespacedName) {
-	for _, contact := range namesOf(w.contactsBy(ctx, organization.Index, name.String()), anyContact) {
-		w.wake(contact)
-	}
+	return requests(contactsBy(ctx, w.r.cache, organization.Index, client.ObjectKeyFromObject(object).String()))
 }
 
 func (w watches) usersOfConfigMap(ctx context.Context, object client.Object) []reconcile.Request {
 	key := sourceKey(object.GetNamespace(), desired.Object{Kind: desired.ConfigMapKind, Name: object.GetName()})
-	return requests(namesOf(w.contactsBy(ctx, sourceIndex, key), anyContact))
+	return requests(contactsBy(ctx, w.r.cache, sourceIndex, key))
 }
 
 // usersOfSecret returns the contacts that take values from a Secret, and those of the
 // organizations whose key is in it.
 func (w watches) usersOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
 	key := sourceKey(object.GetNamespace(), desired.Object{Kind: desired.SecretKind, Name: object.GetName()})
-	names := namesOf(w.contactsBy(ctx, sourceIndex, key), anyContact)
+	names := contactsBy(ctx, w.r.cache, sourceIndex, key)
 	for _, name := range w.allOrganizations(ctx, holdsKeyOf(object)) {
-		names = append(names, namesOf(w.contactsBy(ctx, organization.Index, name.String()), anyContact)...)
+		names = append(names, contactsBy(ctx, w.r.cache, organization.Index, name.String())...)
 	}
 	return requests(names)
 }
@@ -174,9 +165,13 @@ func (w watches) contactsOfNamespace(ctx context.Context, object client.Object) 
 	if err := w.r.cache.List(ctx, &contacts, client.InNamespace(object.GetName()), client.UnsafeDisableDeepCopy); err != nil {
 		log.FromContext(ctx).Error(err, "Listing the contacts of a namespace")
 	}
-	return requests(namesOf(contacts.Items, func(contact *v1alpha1.OpenCXContact) bool {
-		return w.r.organizations.NameFor(contact).Namespace != contact.Namespace
-	}))
+	var names []types.NamespacedName
+	for i := range contacts.Items {
+		if contact := &contacts.Items[i]; w.r.organizations.NameFor(contact).Namespace != contact.Namespace {
+			names = append(names, client.ObjectKeyFromObject(contact))
+		}
+	}
+	return requests(names)
 }
 
 func (w watches) selectingOrganizations(ctx context.Context, _ client.Object) []reconcile.Request {
