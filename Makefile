@@ -58,7 +58,7 @@ test-release: ## Make the files of a release, and look at them.
 
 .PHONY: test-chart
 test-chart: ## Test the Helm chart, and every way to install, upgrade and uninstall, with the real Helm.
-	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 30m ./test/chart ./test/install
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -count=1 -timeout 30m ./test/chart ./test/install $(ARGS)
 
 .PHONY: test-monitoring
 test-monitoring: ## Test metrics, alerts and dashboard in a real Prometheus, which must be installed.
@@ -67,11 +67,11 @@ test-monitoring: ## Test metrics, alerts and dashboard in a real Prometheus, whi
 .PHONY: test-argocd
 test-argocd: ## Test config/argocd and a sync with Argo CD's own engine. Builds much of Argo CD.
 	cd test/argocd && go test ./...
-	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/gitops
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/gitops $(ARGS)
 
 .PHONY: test-flux
 test-flux: ## Test organizations and contacts with Flux's own kustomize-controller, which it builds.
-	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/flux
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/flux $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
@@ -145,6 +145,8 @@ verify: generate manifests api-docs vet lint vulncheck ## Check that generated f
 	go mod tidy
 	$(GOLANGCI_LINT) fmt --diff
 	git diff --exit-code
+	@new="$$(git ls-files --others --exclude-standard api charts config docs)"; \
+		[ -z "$$new" ] || { echo "These are new, and git does not know them: $$new" >&2; exit 1; }
 
 .PHONY: clean
 clean: ## Remove what build and test made.
