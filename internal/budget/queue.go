@@ -10,8 +10,9 @@ import (
 const everyTenth = 10
 
 // queue holds those who wait: the most urgent class first, in a class the
-// namespaces in turns, in a namespace in the order of asking. Adding, removing and
-// serving do not depend on how many wait, but on how many namespaces do.
+// namespaces in turns, in a namespace in the order of asking. Adding, and serving whose
+// turn it is, do not depend on how many wait, but on how many namespaces do. Whoever leaves
+// from the middle of a line has those behind moved up.
 type queue struct {
 	classes [numClasses]ring
 	len     int

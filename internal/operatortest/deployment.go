@@ -46,7 +46,7 @@ type Deployment struct {
 	Folder string
 
 	scraper string // token of somebody who may read metrics
-	edited  bool
+	edited  bool   // by Proceed, since Declare
 }
 
 // Authenticate gets a token of the operator's ServiceAccount, and one of the
@@ -139,9 +139,9 @@ func (d *Deployment) Remove(ctx context.Context) error {
 	return errors.Join(all, d.ControlPlane.DeleteOrganization(ctx, DeployedOrganization))
 }
 
-// Done says what the operator has still to do, of everything that it is there for. It
-// changes a value once the first ones are accepted.
-func (d *Deployment) Done(ctx context.Context, metrics string) error {
+// Proceed says what the operator has still to do, of everything that it is there for. Once
+// the first values are accepted, it changes one, which is to be sent, too.
+func (d *Deployment) Proceed(ctx context.Context, metrics string) error {
 	if !d.accepted(`{"contact":{"phone":"1","name":"Jane"}}`) {
 		return errors.New("the contact was not sent")
 	}

@@ -66,7 +66,7 @@ func (d deployment) work(ctx SpecContext) error {
 
 	var forbiddenSince time.Time
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		err := d.Done(ctx, metrics)
+		err := d.Proceed(ctx, metrics)
 		if err == nil {
 			return nil
 		}

@@ -95,7 +95,7 @@ var _ = DescribeTable("The operator installed",
 		d := prepare(ctx, w.namespaces[0])
 		Expect(d.Declare(ctx)).To(Succeed())
 		operator, metrics := start(ctx, d, old)
-		Eventually(func() error { return d.Done(ctx, metrics) }).Should(Succeed(), operator.Log)
+		Eventually(func() error { return d.Proceed(ctx, metrics) }).Should(Succeed(), operator.Log)
 		run(programs, "kubectl -n opencx-system create secret generic another --from-literal=a=b") // which is nobody's
 		run(programs, "kubectl -n opencx-system delete secret another")
 		stop(operator)
