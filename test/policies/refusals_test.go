@@ -54,9 +54,11 @@ func (r *refusals) declareCases(more func()) {
 	})
 	AfterAll(func(ctx SpecContext) {
 		Expect(k8s.DeleteAllOf(ctx, contact(shop, "", "{}"), client.InNamespace(shop))).To(Succeed())
+		elsewhere := newNamespace(ctx, nil) // where the page's exception is none
+		Expect(try(ctx, elsewhere, r.spec())).To(r.deny("denied request: " + r.message))
 		runFromPage(ctx, "kubectl delete -f config/policies/"+r.file)
 		Expect(kubectl("", "get", installed, "-o", "name")).To(BeEmpty())
-		Eventually(r.try).WithArguments(ctx).Should(Succeed())
+		Eventually(try).WithArguments(ctx, elsewhere, r.spec()).Should(Succeed())
 	})
 	r.declareInstallation()
 	r.declareCreation()

@@ -31,7 +31,7 @@ var _ = describePolicy("personal_data_from_secrets.yaml", func() {
 		exception: `kubectl patch validatingadmissionpolicybinding opencx-personal-data-from-secrets --type=merge -p '{"spec":{"matchResources":{"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"NotIn","values":["shop"]}]}}}}'`,
 	}
 	BeforeAll(func(ctx SpecContext) {
-		Eventually(func() error { return k8s.Create(ctx, contact(shop, "empty", `{"contactID":"empty","phone":""}`)) }).Should(Succeed())
+		Expect(k8s.Create(ctx, contact(shop, "empty", `{"contactID":"empty","phone":""}`))).To(Succeed())
 		Expect(k8s.Create(ctx, contact(shop, "other", `{"contactID":"other","phone":"+12025550123","emailFrom":{"configMapKeyRef":{"name":"mails","key":"jane"}}}`))).To(Succeed())
 	})
 	r.declareCases(func() {
