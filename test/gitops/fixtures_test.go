@@ -59,6 +59,7 @@ var _ = Describe("The fixtures of Argo CD's tests", Ordered, func() {
 				Expect(yaml.Unmarshal(text, &stored.Object)).To(Succeed())
 				Expect(summary(stored)).To(Equal(s.conditions))
 				Expect(shape(stored.Object)).To(Equal(shape(now.Object)))
+				Expect(messages(stored)).To(Equal(messages(now)))
 			})
 		}
 	}
@@ -225,6 +226,17 @@ func summary(object *unstructured.Unstructured) string {
 		}
 	}
 	return text
+}
+
+// messages are those of an object's conditions, by their types.
+func messages(object *unstructured.Unstructured) map[string]any {
+	all := map[string]any{}
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	for _, condition := range conditions {
+		c := condition.(map[string]any)
+		all[fmt.Sprint(c["type"])] = c["message"]
+	}
+	return all
 }
 
 func generationOf(object *unstructured.Unstructured) int64 {
