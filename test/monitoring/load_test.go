@@ -88,7 +88,7 @@ type replica struct {
 }
 
 // startReplica starts one, with the flags for metrics of config/manager but for the
-// address. The first one leads.
+// address.
 func startReplica(ctx context.Context, binary string) replica {
 	GinkgoHelper()
 	address, err := operatortest.FreeAddress(ctx)
@@ -96,14 +96,10 @@ func startReplica(ctx context.Context, binary string) replica {
 	operator, err := operatortest.LaunchOperator(operatortest.OperatorOptions{
 		Binary: binary, Kubeconfig: controlPlane.Kubeconfig, APIURL: simulator.URL,
 		Args:    []string{"--leader-elect", "--metrics-bind-address=" + address},
-		LogFile: filepath.Join(controlPlane.Folder, fmt.Sprintf("replica-%d.log", len(address)+int(time.Now().UnixNano()%1e6))),
+		LogFile: filepath.Join(GinkgoT().TempDir(), "replica.log"),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(operator.Kill)
-	if len(replicas) == 0 {
-		replicas = append(replicas, replica{})
-		Expect(operator.WaitForWorkers(ctx)).To(Succeed())
-	}
 	return replica{operator, address}
 }
 

@@ -70,7 +70,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(gexec.CleanupBuildArtifacts)
 	startLoad(ctx)
-	replicas = []replica{startReplica(ctx, binary), startReplica(ctx, binary)}
+	leader := startReplica(ctx, binary)
+	Expect(leader.WaitForWorkers(ctx)).To(Succeed())
+	replicas = []replica{leader, startReplica(ctx, binary)}
 	server = startPrometheus(ctx)
 	breakThings(ctx)
 })
