@@ -90,6 +90,29 @@ func TestWhatAContactKnowsOfAClosedOrganizationIsWhatItKnowsOfAMissingOne(t *tes
 	}
 }
 
+// Whoever keeps that namespace can do nothing about it.
+func TestAContactIsToldThatNobodyLooksAtTheNamespaceOfItsOrganization(t *testing.T) {
+	const message = "The operator does not look at OpenCXOrganizations of namespace crm, so nothing is known of crm/acme: ask who runs the operator to add crm to its --watch-namespaces, or name another one in spec.organizationRef"
+	for _, there := range []bool{true, false} {
+		cache := one{namespaces: namespaces{"shop": {}}}
+		if there {
+			cache.organization = &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: "acme"}}
+			cache.organization.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll}
+		}
+		o := New(Options{
+			Cache: cache, Live: cache, Limit: budget.DefaultLimit, Share: 1, Scope: Scope{Namespaces: []string{"shop"}},
+			Default: types.NamespacedName{Namespace: "opencx-system", Name: "default"},
+		})
+		contact := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}}
+		contact.Spec.OrganizationRef = &v1alpha1.OrganizationReference{Namespace: "crm", Name: "acme"}
+		got, err := o.Of(t.Context(), contact)
+		problem := status.Problem{Reason: "OrganizationNotFound", Message: message, Missing: true}
+		if err != nil || got.Problem == nil || *got.Problem != problem {
+			t.Errorf("of one that exists (%t) it is told %+v, %v", there, got.Problem, err)
+		}
+	}
+}
+
 func TestNothingIsKeptOfOrganizationsThatTenantsInvent(t *testing.T) {
 	o := New(Options{Cache: one{}, Live: one{}, Limit: budget.DefaultLimit, Share: 1})
 	r := NewReconciler(nil, nil, budget.New(budget.Options{Limit: budget.DefaultLimit}), o, nil, nil)
