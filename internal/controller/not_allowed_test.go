@@ -192,6 +192,7 @@ var _ = Describe("A namespace that an organization does not allow", func() {
 		w.createOrganization(ctx, "selects", secret("ocx_live_"), func(o *v1alpha1.OpenCXOrganization) {
 			o.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSelector, Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "hr"}}}
 		})
+		w.moreNamespaces = append(w.moreNamespaces, "nowhere") // it is looked at, and does not exist
 		other := w.addNamespace(ctx)
 		selected := w.addNamespace(ctx)
 		s := newStrangers(ctx, w, other, map[string]types.NamespacedName{

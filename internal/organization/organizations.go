@@ -122,14 +122,7 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 		}
 	}
 	if !allowed {
-		// The same of one that does not exist and of one that is closed, which is nobody's
-		// business.
-		message := fmt.Sprintf("OpenCXOrganization %s does not exist, or does not allow contacts of namespace %s: ask who keeps namespace %s to create it, or to allow %s in its spec.allowedNamespaces",
-			name, contact.Namespace, name.Namespace, contact.Namespace)
-		if name.Namespace == contact.Namespace {
-			message = fmt.Sprintf("OpenCXOrganization %s does not exist: create it, or name another one in spec.organizationRef, with its namespace if that is not %s", name, contact.Namespace)
-		}
-		return Organization{Name: name, Problem: &status.Problem{Reason: v1alpha1.OrganizationNotFoundReason, Message: message, Missing: true}}, nil
+		return Organization{Name: name, Problem: &status.Problem{Reason: v1alpha1.OrganizationNotFoundReason, Message: o.notFound(name, contact.Namespace), Missing: true}}, nil
 	}
 	secret, err := o.secretOf(ctx, found)
 	limit, _ := o.limitOf(found)
@@ -140,6 +133,21 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 		Name: name, Suspended: found.Spec.Suspend, KeyVersion: secret.ResourceVersion,
 		Limit: limit, ResyncInterval: o.resyncIntervalOf(found),
 	}, nil
+}
+
+// notFound is what contacts of a namespace are told of an organization that they may not
+// use. It is the same of one that does not exist and of one that is closed, which is
+// nobody's business.
+func (o *Organizations) notFound(name types.NamespacedName, namespace string) string {
+	switch {
+	case name.Namespace == namespace:
+		return fmt.Sprintf("OpenCXOrganization %s does not exist: create it, or name another one in spec.organizationRef, with its namespace if that is not %s", name, namespace)
+	case !o.Scope.holds(name.Namespace, o.Default):
+		return fmt.Sprintf("The operator does not look at OpenCXOrganizations of namespace %s, so nothing is known of %s: ask who runs the operator to add %[1]s to its --watch-namespaces, or name another one in spec.organizationRef",
+			name.Namespace, name)
+	}
+	return fmt.Sprintf("OpenCXOrganization %s does not exist, or does not allow contacts of namespace %s: ask who keeps namespace %s to create it, or to allow %[2]s in its spec.allowedNamespaces",
+		name, namespace, name.Namespace)
 }
 
 // WindowOf is the window of the organization of that name, of the operator's limit when
