@@ -131,7 +131,14 @@ func TestTheProbesAnswer(t *testing.T) {
 			t.Errorf("%s is answered %q, want %q", path, got, want)
 		}
 	}
-	if _, err := newServer(t.Context(), "probes", address, http.NotFoundHandler(), nil); err == nil || !strings.HasPrefix(err.Error(), "listening for probes: ") {
-		t.Errorf("error = %v", err)
+}
+
+func TestAnAddressThatIsTakenIsToldWithTheFlagThatNamesAnother(t *testing.T) {
+	address := startProbes(t)
+	for name, flag := range map[string]string{"probes": "--health-probe-bind-address", "metrics": "--metrics-bind-address"} {
+		_, err := newServer(t.Context(), name, address, http.NotFoundHandler(), nil)
+		if err == nil || !strings.HasPrefix(err.Error(), "listening for "+name+": ") || !strings.Contains(err.Error(), ": name a free address with "+flag+", or 0 for none") {
+			t.Errorf("error = %v", err)
+		}
 	}
 }
