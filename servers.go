@@ -24,6 +24,9 @@ const (
 	headerTimeout, answerTimeout = 5 * time.Second, 30 * time.Second
 )
 
+// bindFlags are those that name the addresses of servers.
+var bindFlags = map[string]string{"probes": "health-probe-bind-address", "metrics": "metrics-bind-address"}
+
 // newServer returns a server of handler that listens already, so that it is known at the
 // start if it cannot. It is bounded in what strangers can make it keep, which
 // controller-runtime's own servers are not: a megabyte of header for each of any number
@@ -31,7 +34,7 @@ const (
 func newServer(ctx context.Context, name, address string, handler http.Handler, config *tls.Config) (*manager.Server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listening for %s: %w", name, err)
+		return nil, fmt.Errorf("listening for %s: %w: name a free address with --%s, or 0 for none", name, err, bindFlags[name])
 	}
 	listener = &bounded{Listener: listener, from: map[string]int{}}
 	if config != nil {
