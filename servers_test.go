@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -80,6 +81,27 @@ func TestAStrangerHasFewConnectionsAndOthersHaveTheirs(t *testing.T) {
 			t.Fatal("connections that are closed still count")
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestStrangersOfManyAddressesKeepNobodyOut(t *testing.T) {
+	address := startProbes(t)
+	for host := range maxConnections / maxFromOne {
+		for range maxFromOne {
+			connection := from(t, fmt.Sprintf("127.0.1.%d", host+1), address)
+			if _, err := io.WriteString(connection, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			_ = connection.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if _, err := connection.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range maxConnections { // which are idle now, and are kept
+		if got := answers(from(t, "127.0.0.1", address), probe); got != "HTTP/1.1 200 OK" {
+			t.Fatalf("beside as many connections as there may be, a probe is answered %q", got)
+		}
 	}
 }
 
