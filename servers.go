@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ func newServer(ctx context.Context, name, address string, handler http.Handler, 
 	if err != nil {
 		return nil, fmt.Errorf("listening for %s: %w: name a free address with --%s, or 0 for none", name, err, bindFlags[name])
 	}
-	listener = &bounded{Listener: listener, from: map[string]int{}}
+	listener = &bounded{Listener: listener, from: map[string][]*counted{}}
 	if config != nil {
 		listener = tls.NewListener(listener, config)
 	}
@@ -68,7 +69,7 @@ type bounded struct {
 	net.Listener
 	mu   sync.Mutex
 	all  int
-	from map[string]int
+	from map[string][]*counted // the oldest first
 }
 
 // Accept implements net.Listener.
@@ -79,29 +80,51 @@ func (b *bounded) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		host, _, _ := net.SplitHostPort(connection.RemoteAddr().String()) // which the kernel has from the wire
-		if b.add(host) {
-			return &counted{connection, sync.OnceFunc(func() { b.remove(host) })}, nil
+		c := &counted{Conn: connection}
+		c.leave = sync.OnceFunc(func() { b.remove(host, c) })
+		added, instead := b.add(host, c)
+		if instead != nil {
+			_ = instead.Close()
+		}
+		if added {
+			return c, nil
 		}
 		_ = connection.Close()
 	}
 }
 
-func (b *bounded) add(host string) bool {
+// add counts a connection, unless it is too many of its address. When there are too many
+// of all, it is instead of the oldest of the address that has most: strangers of many
+// addresses must not keep out the kubelet, which would restart the Pod.
+func (b *bounded) add(host string, c *counted) (added bool, instead *counted) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.all >= maxConnections || b.from[host] >= maxFromOne {
-		return false
+	if len(b.from[host]) >= maxFromOne {
+		return false, nil
+	}
+	if b.all >= maxConnections {
+		most := host
+		for other, connections := range b.from {
+			if len(connections) > len(b.from[most]) {
+				most = other
+			}
+		}
+		if most == host {
+			return false, nil
+		}
+		instead = b.from[most][0]
 	}
 	b.all++
-	b.from[host]++
-	return true
+	b.from[host] = append(b.from[host], c)
+	return true, instead
 }
 
-func (b *bounded) remove(host string) {
+func (b *bounded) remove(host string, c *counted) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.all--
-	if b.from[host]--; b.from[host] == 0 {
+	b.from[host] = slices.DeleteFunc(b.from[host], func(other *counted) bool { return other == c })
+	if len(b.from[host]) == 0 {
 		delete(b.from, host)
 	}
 }
