@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -28,7 +33,12 @@ func startProbes(t *testing.T) (address string) {
 	t.Helper()
 	read := make(cachesRead)
 	close(read)
-	server, err := newServer(t.Context(), "probes", "127.0.0.1:0", probes(read.check), nil)
+	return startServer(t, probes(read.check), nil)
+}
+
+func startServer(t *testing.T, handler http.Handler, config *tls.Config) (address string) {
+	t.Helper()
+	server, err := newServer(t.Context(), "probes", "127.0.0.1:0", handler, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +113,43 @@ func TestStrangersOfManyAddressesKeepNobodyOut(t *testing.T) {
 			t.Fatalf("beside as many connections as there may be, a probe is answered %q", got)
 		}
 	}
+}
+
+func TestStrangersCannotFillTheLog(t *testing.T) {
+	var logged lockedBuffer
+	log.SetOutput(&logged)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	certificate, err := selfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := startServer(t, http.NotFoundHandler(), &tls.Config{Certificates: []tls.Certificate{certificate}})
+	for range 10 {
+		_ = answers(from(t, "127.0.0.2", address), "This is no TLS\r\n\r\n")
+	}
+	if text := logged.String(); text != "" {
+		t.Errorf("ten connections wrote %d bytes of log: %s", len(text), text)
+	}
+}
+
+// lockedBuffer is what several may write to.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *lockedBuffer) Write(text []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(text)
+}
+
+// String implements fmt.Stringer.
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
 func TestAHeaderIsNotKeptWithoutAnEnd(t *testing.T) {
