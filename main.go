@@ -7,6 +7,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -66,6 +68,9 @@ func main() {
 
 // run builds the manager and runs it until ctx ends.
 func run(ctx context.Context, restConfig *rest.Config, opts options) error {
+	// net/http logs there what OpenCX sends without being asked, such as the body of a
+	// 204, in which a value or the key may be; it has no other way to be told not to.
+	log.SetOutput(io.Discard)
 	// On an object that was stored before a rule of the CRD, the API server answers
 	// every write of status with a warning that has the refused value in it.
 	restConfig.WarningHandlerWithContext = rest.NoWarnings{}

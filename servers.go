@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	certutil "k8s.io/client-go/util/cert"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
@@ -45,9 +48,23 @@ func newServer(ctx context.Context, name, address string, handler http.Handler, 
 		Name: name, Listener: listener, ShutdownTimeout: new(headerTimeout),
 		Server: &http.Server{
 			Handler: handler, MaxHeaderBytes: maxHeader,
+			ErrorLog:          log.New(panics(name), "", 0),
 			ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: 90 * time.Second,
 		},
 	}, nil
+}
+
+// panics logs of what a server would log the panics of its handler alone: of connections
+// that are no TLS a stranger can make thousands in a second.
+// Its text is the name of the server.
+type panics string
+
+// Write implements io.Writer. Each line of a log is one call.
+func (p panics) Write(line []byte) (int, error) {
+	if bytes.HasPrefix(line, []byte("http: panic serving")) {
+		ctrl.Log.WithName(string(p)).Error(nil, string(line))
+	}
+	return len(line), nil
 }
 
 // selfSigned is a certificate for this process alone: clients know the operator by its
