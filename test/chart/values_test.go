@@ -111,6 +111,18 @@ var _ = Describe("Values", func() {
 	})
 })
 
+var _ = DescribeTable("A text stays one, which YAML takes for something else without quotes",
+	func(setting, object, want string) {
+		Expect(objectsIn(rendered(set(setting)...))[object]).To(ContainSubstring(want))
+	},
+	Entry("off", "goMemLimit=off", "Deployment opencx-system/opencx-controller-manager", "value: \"off\"\n"),
+	Entry("a namespace of digits", `watchNamespaces:["123"]`, "Role 123/opencx-manager-role", "namespace: \"123\"\n"),
+	Entry("a namespace that is called null", `watchNamespaces:["null"]`, "Role null/opencx-manager-role", "namespace: \"null\"\n"),
+	// Without quotes it is the name "", by which RBAC lets all Secrets be listed.
+	Entry("a Secret that is called null", `watchNamespaces:["shop"],defaultAPIKeySecret="null"`, "Role opencx-system/opencx-own-namespace-role", "resourceNames:\n  - \"null\"\n"),
+	Entry("an image that begins with a sign", "image.repository=&a", "Deployment opencx-system/opencx-controller-manager", "image: '&a:0.1.0'\n"),
+)
+
 var _ = DescribeTable("A mistake is refused by name",
 	func(setting, name string) {
 		text, err := template(chart, set(setting)...)
