@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
@@ -42,7 +43,7 @@ func TestALeaseIsFreshFromTheBeginningOfItsRenewal(t *testing.T) {
 				t.Errorf("%s: %v, want %v", when, err, want)
 			}
 		}
-		record := resourcelock.LeaderElectionRecord{}
+		record := resourcelock.LeaderElectionRecord{HolderIdentity: inner.Identity()}
 		expect("before the first", errLeaseStale)
 		if err := lock.Create(t.Context(), record); err != nil {
 			t.Fatal(err)
@@ -101,4 +102,76 @@ func TestALeaderWritesItsLeaseMoreSeldomThanItIsLookedAt(t *testing.T) {
 			t.Errorf("%d writes, want another one for the release", inner.updates)
 		}
 	})
+}
+
+// lossyLock stores what is written, but no renewal once it is cut off.
+type lossyLock struct {
+	resourcelock.Interface
+	stored   resourcelock.LeaderElectionRecord
+	cutOff   bool
+	released time.Time
+}
+
+func (l *lossyLock) Identity() string   { return "this replica" }
+func (l *lossyLock) Describe() string   { return "the lease" }
+func (l *lossyLock) RecordEvent(string) {}
+
+func (l *lossyLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	stored := l.stored
+	return &stored, []byte(stored.HolderIdentity + stored.RenewTime.String()), nil
+}
+
+func (l *lossyLock) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
+	switch {
+	case record.HolderIdentity == "":
+		l.released = time.Now()
+	case l.cutOff:
+		return errors.New("no API server")
+	}
+	l.stored = record
+	return nil
+}
+
+// The elector lets go of the lease before it tells anybody that it has lost it.
+func TestALeaderThatLosesItsLeaseLetsNobodyLeadBeforeItsRequestsHaveEnded(t *testing.T) {
+	for name, cutOff := range map[string]bool{"lost": true, "stopped": false} {
+		synctest.Test(t, func(t *testing.T) {
+			inner := &lossyLock{}
+			lock := &freshLock{Interface: inner}
+			ctx, stop := context.WithCancel(t.Context())
+			elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+				Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+				Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lastRequest time.Time
+			time.AfterFunc(5*time.Second, func() {
+				if inner.cutOff = cutOff; !cutOff {
+					stop()
+				}
+			})
+			go func() {
+				for ctx.Err() == nil {
+					if lock.check(opencx.CallTimeout) == nil {
+						lastRequest = time.Now()
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+			}()
+			elector.Run(ctx)
+			if err := lock.check(0); !inner.released.IsZero() && err == nil {
+				t.Errorf("%s: the lease is let go of, and fresh", name)
+			}
+			stop()
+			time.Sleep(time.Second)
+			if ended := lastRequest.Add(opencx.CallTimeout); cutOff && !inner.released.IsZero() && inner.released.Before(ended) {
+				t.Errorf("%s: the lease is let go of %s before a request has ended", name, ended.Sub(inner.released))
+			}
+			if !cutOff && inner.released.IsZero() {
+				t.Errorf("%s: the lease is kept", name)
+			}
+		})
+	}
 }
