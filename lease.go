@@ -33,7 +33,8 @@ var errLeaseStale = errors.New("the lease has not been renewed in time: another 
 // suspended machine: requests could be sent by two leaders.
 type freshLock struct {
 	resourcelock.Interface
-	renewed atomic.Pointer[time.Time] // when the last successful write began
+	renewed  atomic.Pointer[time.Time] // when the last successful write began
+	released atomic.Bool               // from when on this replica lets go of it
 }
 
 func newFreshLock(config *rest.Config, namespace string) (*freshLock, error) {
@@ -58,10 +59,25 @@ func (l *freshLock) Create(ctx context.Context, record resourcelock.LeaderElecti
 // Update implements resourcelock.Interface. Of renewals, it writes one in renewEvery.
 func (l *freshLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	began := time.Now()
-	if renewed := l.renewed.Load(); renewed != nil && record.HolderIdentity == l.Identity() && age(*renewed, began) < renewEvery {
+	if record.HolderIdentity != l.Identity() {
+		return l.release(ctx, record)
+	}
+	if renewed := l.renewed.Load(); renewed != nil && age(*renewed, began) < renewEvery {
 		return nil
 	}
 	return l.note(l.Interface.Update(ctx, record), began)
+}
+
+// release lets go of the lease, so that another replica need not wait until it has run
+// out. The elector does so also when it has not been renewed in time, before it tells
+// anybody: then requests may be under way.
+func (l *freshLock) release(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	renewed := l.renewed.Load()
+	l.released.Store(true)
+	if renewed == nil || age(*renewed, time.Now()) >= renewDeadline {
+		return errLeaseStale
+	}
+	return l.Interface.Update(ctx, record)
 }
 
 func (l *freshLock) note(err error, began time.Time) error {
@@ -75,7 +91,7 @@ func (l *freshLock) note(err error, began time.Time) error {
 // time has passed.
 func (l *freshLock) check(left time.Duration) error {
 	renewed := l.renewed.Load()
-	if renewed == nil {
+	if renewed == nil || l.released.Load() {
 		return errLeaseStale
 	}
 	if age(*renewed, time.Now())+left >= leaseDuration {
