@@ -14,9 +14,9 @@ import (
 // effects has, for each value, a setting and what is then rendered that is not rendered
 // without it.
 var effects = []struct{ value, setting, rendered string }{
-	{"image.repository", "image.repository=registry.example.com/op", "image: registry.example.com/op:0.1.0"},
-	{"image.tag", "image.tag=v9", "image: opencx-operator:v9"},
-	{"image.digest", "image.digest=sha256:" + digest, "image: opencx-operator@sha256:" + digest},
+	{"image.repository", "image.repository=registry.example.com/op", "image: \"registry.example.com/op:0.1.0"},
+	{"image.tag", "image.tag=v9", "image: \"opencx-operator:v9"},
+	{"image.digest", "image.digest=sha256:" + digest, "image: \"opencx-operator@sha256:" + digest},
 	{"image.pullPolicy", "image.pullPolicy=Always", "imagePullPolicy: Always"},
 	{"imagePullSecrets", "imagePullSecrets[0].name=pull", "imagePullSecrets:\n      - name: pull"},
 	{"replicas", "replicas=3", "replicas: 3"},
@@ -37,10 +37,10 @@ var effects = []struct{ value, setting, rendered string }{
 	{"extraArgs", "extraArgs={--zap-devel}", `- "--zap-devel"`},
 	{"extraEnv", "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.example.com", "- name: HTTPS_PROXY\n          value: http://proxy.example.com\n"},
 	{"resources", "resources.limits.memory=1.5Gi", "memory: 1.5Gi"},
-	{"resources", "resources.limits.memory=1.5Gi", "value: 1200MiB"},
-	{"resources", "resources.limits.memory=512M", "value: 381MiB"},
+	{"resources", "resources.limits.memory=1.5Gi", "value: \"1200MiB\""},
+	{"resources", "resources.limits.memory=512M", "value: \"381MiB\""},
 	{"resources", "resources.requests.cpu=2", "cpu: 2"},
-	{"goMemLimit", "goMemLimit=100MiB", "value: 100MiB"},
+	{"goMemLimit", "goMemLimit=100MiB", "value: \"100MiB\""},
 	{"podDisruptionBudget.maxUnavailable", "podDisruptionBudget.maxUnavailable=50%", "maxUnavailable: 50%"},
 	{"nodeSelector", "nodeSelector.disk=ssd", "nodeSelector:\n        disk: ssd"},
 	{"tolerations", "tolerations[0].operator=Exists", "tolerations:\n      - operator: Exists"},

@@ -1,7 +1,7 @@
 {{/* Labels that Helm recommends, of every object. */}}
 {{- define "opencx.labels" -}}
 app.kubernetes.io/name: opencx-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -45,7 +45,7 @@ kills: what is between them is for memory that Go does not count.
 {{- define "opencx.subjects" -}}
 - kind: ServiceAccount
   name: {{ .Release.Name }}-controller-manager
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{/* A binding of the role of the given name to the operator; namespace "" is for all. */}}
@@ -56,7 +56,7 @@ kind: {{ if .namespace }}RoleBinding{{ else }}ClusterRoleBinding{{ end }}
 metadata:
   name: {{ .root.Release.Name }}-{{ .name }}-rolebinding
   {{- with .namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "opencx.labels" .root | nindent 4 }}
