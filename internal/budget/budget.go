@@ -88,6 +88,9 @@ type Options struct {
 	// must neither block nor call the budget, and the asker then either takes
 	// its slot or withdraws.
 	Wake func(Asker)
+	// Tell is called for each who waits when OpenCX begins or ceases to refuse the key,
+	// as Wake may be; nil is Wake.
+	Tell func(Asker)
 	// Changed is called when an organization's Obstacle has changed; nil for nobody.
 	// It must neither block nor call the budget.
 	Changed func(organization string)
@@ -122,6 +125,9 @@ type Budget struct {
 func New(options Options) *Budget {
 	if options.Changed == nil {
 		options.Changed = func(string) {}
+	}
+	if options.Tell == nil {
+		options.Tell = options.Wake
 	}
 	if options.Active == nil {
 		options.Active = func(string) bool { return true }
@@ -294,7 +300,7 @@ func (b *Budget) watch(acct *account, change func()) {
 	if before == Unauthorized || after == Unauthorized {
 		for asker, r := range b.records {
 			if r.account == acct && r.stage == queued {
-				b.options.Wake(asker)
+				b.options.Tell(asker)
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -79,7 +80,13 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if next.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
+	// Whoever was called has come. What waits is told again behind all else, unless it
+	// says still that it is Ready.
+	priority := 0
+	if d.step == send && result.answer == nil && !stateOf(&told).isReady() {
+		priority = handler.LowPriority
+	}
+	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond), Priority: &priority}, nil
 }
 
 var (

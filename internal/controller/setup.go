@@ -71,7 +71,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	}
 	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
 	wake := func(name types.NamespacedName) { contacts.Add(reconcile.Request{NamespacedName: name}) }
-	wakeContacts := wakerOfContacts(mgr.GetClient(), wake)
+	wakeContacts := wakerOfContacts(mgr.GetClient(), func(name types.NamespacedName) { contacts.add(handler.LowPriority, name) })
 	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
 	known := organization.New(organization.Options{
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
@@ -86,7 +86,8 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		Limit:       limit,
 		CallTimeout: opencx.CallTimeout,
 		MaxInFlight: options.MaxConcurrentReconciles,
-		Wake:        func(asker budget.Asker) { wake(types.NamespacedName(asker)) },
+		Wake:        func(asker budget.Asker) { contacts.add(calledPriority, types.NamespacedName(asker)) },
+		Tell:        func(asker budget.Asker) { contacts.add(handler.LowPriority, types.NamespacedName(asker)) },
 		Changed: func(name string) {
 			organizations.Add(reconcile.Request{NamespacedName: organization.ParseName(name)})
 		},
@@ -162,6 +163,16 @@ func (r *ContactReconciler) attempts(ctx context.Context, limit budget.Limit) (m
 // what they call must not block, as a channel of events could.
 type queue struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
+}
+
+// calledPriority is of those whom the budget has called, who each keep one of the few
+// places for requests from all others until they are looked at: before what people have
+// edited, which is 0, and what comes in thousands, which is handler.LowPriority.
+const calledPriority = 1
+
+// add has an object looked at.
+func (q queue) add(priority int, name types.NamespacedName) {
+	q.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, reconcile.Request{NamespacedName: name})
 }
 
 func newQueue(name string) queue {
