@@ -109,6 +109,8 @@ func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName)
 	}
 	if known.newerThan(contact) {
 		contact = &v1alpha1.OpenCXContact{}
+		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+		defer cancel()
 		err = r.live.Get(ctx, name, contact)
 	}
 	if apierrors.IsNotFound(err) || err == nil && !contact.DeletionTimestamp.IsZero() {
@@ -147,7 +149,7 @@ func (r *ContactReconciler) hash(f *facts, versions desired.Versions) string {
 // logs of another process.
 var digestSeed = rand.Text()
 
-// loadTimeout bounds load, so that what cannot be read is told in time.
+// loadTimeout bounds what is read live, so that what cannot be read is told in time.
 const loadTimeout = 5 * time.Second
 
 // load reads the values of a contact, and its organization's key when that is

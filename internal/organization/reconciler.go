@@ -22,8 +22,9 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
-// countInterval is the least time between two writes of an organization's numbers.
-const countInterval = 10 * time.Second
+// countInterval is the least time between two writes of an organization's numbers, and
+// writeTimeout bounds one: those of all organizations come one after the other.
+const countInterval, writeTimeout = 10 * time.Second, 9 * time.Second
 
 // Reconciler reports the state of OpenCXOrganization objects.
 type Reconciler struct {
@@ -165,6 +166,8 @@ func (r *Reconciler) write(ctx context.Context, stored *v1alpha1.OpenCXOrganizat
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	after := stored.DeepCopy()
 	if err := r.client.Status().Patch(ctx, after, patch); apierrors.IsNotFound(err) {
 		return nil // it is gone
