@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -69,8 +70,11 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := readEarly(mgr, readsNamespaces); err != nil {
+		return nil, err
+	}
 	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
-	wake := func(name types.NamespacedName) { contacts.Add(reconcile.Request{NamespacedName: name}) }
+	wake := func(name types.NamespacedName) { contacts.add(0, name) }
 	wakeContacts := wakerOfContacts(mgr.GetClient(), func(name types.NamespacedName) { contacts.add(handler.LowPriority, name) })
 	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
 	known := organization.New(organization.Options{
@@ -188,6 +192,25 @@ func retryLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 // self is what a controller asks for its queue.
 func (q queue) self(string, workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	return q.PriorityQueue
+}
+
+// readEarly has a replica that waits for the lease read what the controllers watch, which
+// they themselves ask for when they start. Contacts are read for their indexes.
+func readEarly(mgr ctrl.Manager, readsNamespaces bool) error {
+	all := []client.Object{&v1alpha1.OpenCXOrganization{}}
+	for kind, reads := range map[string]bool{"Secret": true, "ConfigMap": true, "Namespace": readsNamespaces} {
+		if reads {
+			metadata := &metav1.PartialObjectMetadata{}
+			metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+			all = append(all, metadata)
+		}
+	}
+	for _, object := range all {
+		if _, err := mgr.GetCache().GetInformer(context.Background(), object, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watching %T: %w", object, err)
+		}
+	}
+	return nil
 }
 
 // mayReadNamespaces asks the API server whether the labels of namespaces may be
