@@ -222,6 +222,16 @@ func (b *Budget) Withdraw(asker Asker) {
 	}
 }
 
+// Pass gives back the slot that an asker was called for, which then goes to the next one.
+// One that waits keeps its place.
+func (b *Budget) Pass(asker Asker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.records[asker]; r != nil && r.stage == called {
+		b.leave(r, time.Now())
+	}
+}
+
 func (b *Budget) leave(r *record, now time.Time) {
 	delete(b.records, r.asker)
 	if r.stage == queued {

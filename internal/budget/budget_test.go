@@ -183,6 +183,23 @@ func TestWaiting(t *testing.T) {
 			t.Errorf("woken: %q, want e", got)
 		}
 	})
+	run(t, "who passes gives back a turn, and keeps a place", limit3, func(t *testing.T, b *Budget, w *woken) {
+		spend(t, b, orgA, 3)
+		for _, name := range []string{"a", "b", "c"} {
+			mustWait(t, b, ask(orgA, name))
+		}
+		b.Pass(ask(orgA, "b").Asker) // in the queue
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.names(); got != "a b c" {
+			t.Errorf("woken: %q, want a b c", got)
+		}
+		mustWait(t, b, ask(orgA, "d"))
+		b.Pass(ask(orgA, "a").Asker) // a turn
+		if got := w.names(); got != "d" {
+			t.Errorf("woken: %q, want d", got)
+		}
+	})
 	run(t, "a backlog goes out in a burst, and then at a pace that leaves slots for edits", Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
 		var woken atomic.Int32
 		b.options.Wake = func(asker Asker) {

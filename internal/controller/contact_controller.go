@@ -116,15 +116,16 @@ func (r *ContactReconciler) unread(name types.NamespacedName, next time.Time, er
 	return fmt.Errorf("reading what a request needs: %w", err)
 }
 
-// leave gives up a contact's turn, which goes to the next one: for now, when it
-// could not be looked at, or for good, when it is gone.
+// leave gives up a contact's turn, which goes to the next one, when it could not be looked
+// at; and its place in the queue, which may be one of hours, only when it is gone.
 func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName, err error) error {
-	r.budget.Withdraw(budget.Asker(name))
-	if err == nil {
-		r.memory.forget(name)
-		err = r.owners.Gone(ctx, name)
+	if err != nil {
+		r.budget.Pass(budget.Asker(name))
+		return err
 	}
-	return err
+	r.budget.Withdraw(budget.Asker(name))
+	r.memory.forget(name)
+	return r.owners.Gone(ctx, name)
 }
 
 // act does what was decided. It is the only place that takes a slot and sends.
@@ -132,7 +133,12 @@ func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName
 func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
 	asker := budget.Asker(client.ObjectKeyFromObject(f.contact))
 	waiting := result{unsentSince: r.memory.notice(f, d.unsent)}
-	if d.step != send {
+	switch d.step {
+	case send:
+	case load: // what it needs cannot be read at present
+		r.budget.Pass(asker)
+		return waiting, nil
+	default:
 		r.budget.Withdraw(asker)
 		waiting.waitsForAnother = d.step == await
 		return waiting, nil
