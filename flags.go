@@ -35,6 +35,8 @@ type options struct {
 	metricsSecure           bool
 	probeAddress            string
 	pprofAddress            string
+	eventsAddress           string
+	eventsURL               *url.URL // nil without one
 	zap                     zap.Options
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of cloud providers in a kubeconfig
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -29,6 +31,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/controller"
+	"github.com/opencx-labs/opencx-operator/internal/notification"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
@@ -87,7 +90,12 @@ func run(ctx context.Context, restConfig *rest.Config, opts options) error {
 	if err != nil {
 		return err
 	}
+	recorder, err := newRecorder(mgr, opts.eventsURL)
+	if err != nil {
+		return err
+	}
 	collector, err := controller.Setup(mgr, controller.Options{
+		Recorder:                recorder,
 		OpenCX:                  opencx.NewClient(opts.apiURL, "opencx-operator/"+version, controller.ObserveCall),
 		Scope:                   opts.scope,
 		DefaultOrganization:     opts.defaultOrganization,
@@ -142,6 +150,18 @@ func newManager(restConfig *rest.Config, opts options, lock resourcelock.Interfa
 		return nil, fmt.Errorf("creating the manager: %w", err)
 	}
 	return mgr, addServers(mgr, opts)
+}
+
+// newRecorder returns the recorder of events, which also has them posted to eventsURL
+// when that is not nil.
+func newRecorder(mgr ctrl.Manager, eventsURL *url.URL) (events.EventRecorder, error) {
+	const name = "opencx-operator"
+	recorder := mgr.GetEventRecorder(name)
+	if eventsURL == nil {
+		return recorder, nil
+	}
+	poster := notification.NewPoster(eventsURL, mgr.GetScheme())
+	return poster.Recorder(recorder, name), mgr.Add(poster)
 }
 
 // addServers adds the servers of probes and metrics.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -28,7 +27,6 @@ type ContactReconciler struct {
 
 	cache         client.Client // reads from the cache, writes to the API server
 	live          client.Reader // reads from the API server
-	recorder      events.EventRecorder
 	budget        *budget.Budget
 	organizations *organization.Organizations
 	owners        *ownership.Owners

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -33,6 +34,8 @@ import (
 // Options are the settings of the operator. Every field but Scope is required.
 type Options struct {
 	OpenCX *opencx.Client
+	// Recorder is told of changes of state that are worth an event.
+	Recorder events.EventRecorder
 	// Scope is what this instance looks after.
 	Scope organization.Scope
 	// DefaultOrganization is that of contacts that name none.
@@ -99,7 +102,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		Save:   kept.Save,
 	})
 	r := &ContactReconciler{
-		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(), recorder: mgr.GetEventRecorder("opencx-operator"),
+		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
 		budget: slots, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
 		flights: ownership.NewFlights(wake), memory: newMemory(),
 		wakeIn: func(name types.NamespacedName, after time.Duration) {
@@ -127,7 +130,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		return nil, fmt.Errorf("setting up the contact controller: %w", err)
 	}
 	if err := w.organizations(mgr, readsNamespaces).WithOptions(controller.Options{NewQueue: organizations.self}).Complete(
-		organization.NewReconciler(mgr.GetClient(), mgr.GetEventRecorder("opencx-operator"), slots, known, options.Lease, wakeContacts),
+		organization.NewReconciler(mgr.GetClient(), options.Recorder, slots, known, options.Lease, wakeContacts),
 	); err != nil {
 		return nil, fmt.Errorf("setting up the organization controller: %w", err)
 	}

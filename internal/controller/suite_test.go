@@ -200,6 +200,7 @@ func (w *world) newOperator() (stop func()) {
 	Expect(err).NotTo(HaveOccurred())
 	w.collector, err = Setup(mgr, Options{
 		OpenCX:                  opencx.NewClient(baseURL, "opencx-operator/test", ObserveCall),
+		Recorder:                mgr.GetEventRecorder("opencx-operator"),
 		Scope:                   scope,
 		DefaultOrganization:     w.defaultOrganization,
 		OwnNamespace:            w.namespace,

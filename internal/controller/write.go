@@ -126,7 +126,7 @@ func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.Op
 	case is.ready == metav1.ConditionFalse:
 		eventType = corev1.EventTypeWarning
 	}
-	r.recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", cutNote(eventNote(is, after.Status.LastError)))
+	r.Recorder.Eventf(after, nil, eventType, is.reason, "UpdateContact", "%s", cutNote(eventNote(is, after.Status.LastError)))
 }
 
 // maxNote is the longest note of an event that the API server takes, in bytes. What names
