@@ -94,7 +94,10 @@ func kustomized(base string, components ...string) map[string]string {
 	return objectsIn(text)
 }
 
-const latest = "image.tag=latest" // which config has until it is deployed
+const (
+	latest   = "image.tag=latest" // which config has until it is deployed
+	notified = "eventsAddr=http://notification-controller.flux-system.svc.cluster.local./"
+)
 
 var _ = DescribeTable("The chart is what kustomize makes of",
 	func(kustomization []string, values ...string) {
@@ -107,6 +110,8 @@ var _ = DescribeTable("The chart is what kustomize makes of",
 	Entry("config/namespaced", []string{"namespaced"}, "watchNamespaces={shop}"),
 	Entry("config/default with config/network-policy", []string{"default", "network-policy"}, "networkPolicy.enabled=true"),
 	Entry("config/default with config/prometheus", []string{"default", "prometheus"}, "prometheus.serviceMonitor.enabled=true", "prometheus.rules.enabled=true"),
+	Entry("config/default with config/flux", []string{"default", "flux"}, notified),
+	Entry("config/default with config/network-policy and config/flux", []string{"default", "network-policy", "flux"}, "networkPolicy.enabled=true", notified),
 	Entry("config/namespaced with config/network-policy", []string{"namespaced", "network-policy"}, "watchNamespaces={shop}", "networkPolicy.enabled=true"),
 )
 

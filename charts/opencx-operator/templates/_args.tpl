@@ -16,6 +16,7 @@
   "default-organization" .Values.defaultOrganization
   "resync-interval" .Values.resyncInterval
   "max-concurrent-reconciles" .Values.maxConcurrentReconciles
+  "events-addr" .Values.eventsAddr
   "zap-log-level" .Values.logging.level
   "zap-encoder" .Values.logging.encoder
   "zap-time-encoding" .Values.logging.timeEncoding
