@@ -65,7 +65,8 @@ func (a *artifacts) add(files map[string]string) (artifact map[string]any) {
 	}
 }
 
-// event is what a Flux controller posts to notification-controller.
+// event is what a controller posts to notification-controller, and what that posts to a
+// Provider of type generic.
 type event struct {
 	InvolvedObject struct{ Kind, Namespace, Name string } `json:"involvedObject"`
 	Severity       string                                 `json:"severity"`
@@ -73,7 +74,7 @@ type event struct {
 	Message        string                                 `json:"message"`
 }
 
-// receiver is in the place of notification-controller.
+// receiver is in the place of notification-controller, or of a chat.
 type receiver struct {
 	server *httptest.Server
 	mu     sync.Mutex
@@ -94,6 +95,18 @@ func receiveEvents() *receiver {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	return r
+}
+
+// names are those of the objects of a namespace that it has events of.
+func (r *receiver) names(namespace string) (names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.InvolvedObject.Namespace == namespace {
+			names = append(names, e.InvolvedObject.Name)
+		}
+	}
+	return names
 }
 
 // of returns the events of a namespace, as "kind severity reason: message".

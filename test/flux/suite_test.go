@@ -1,7 +1,8 @@
 //go:build platforms
 
 // Package flux lets Flux's real kustomize-controller apply organizations and contacts,
-// and watch their health, beside a real operator.
+// and watch their health, beside a real operator, whose events Flux's real
+// notification-controller passes on.
 package flux
 
 import (
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,15 +25,13 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
-// notificationController is the module of Flux's notification-controller, for its CRDs.
-const notificationController = "github.com/fluxcd/notification-controller@v1.9.3"
-
 var (
 	root         = filepath.Join("..", "..")
 	controlPlane *operatortest.ControlPlane
 	simulator    *operatortest.Simulator
 	source       *artifacts
-	events       *receiver
+	events       *receiver // of kustomize-controller's
+	notifier     *notificationController
 )
 
 func TestFlux(t *testing.T) {
@@ -49,16 +49,16 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(gexec.CleanupBuildArtifacts)
 	// Flux takes CRDs from Git, too; here they are there before.
 	controlPlane, err = operatortest.StartControlPlane(filepath.Join(root, "config", "crd", "bases"),
-		filepath.Join(folderOf(ctx, "github.com/fluxcd/kustomize-controller@"+versionOf(ctx, "github.com/fluxcd/kustomize-controller")), "config", "crd", "bases"),
-		filepath.Join(folderOf(ctx, "github.com/fluxcd/source-controller@"+versionOf(ctx, "github.com/fluxcd/source-controller/api")), "config", "crd", "bases"))
+		crdsOf(ctx, "kustomize-controller", ""), crdsOf(ctx, "source-controller", "/api"), crdsOf(ctx, "notification-controller", ""))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
 	simulator = operatortest.StartSimulator(opencxtest.Options{AcceptAnyContact: true, Limit: -1})
 	DeferCleanup(simulator.Close)
+	notifier = newNotificationController(ctx)
 	operator, err := operatortest.StartOperator(ctx, operatortest.OperatorOptions{
 		Binary: binary, Kubeconfig: controlPlane.Kubeconfig, APIURL: simulator.URL,
 		// So that the specs' new API keys do not wait for each other.
-		Args:    []string{"--opencx-rate-limit=2000/1m", "--metrics-bind-address=0"},
+		Args:    []string{"--opencx-rate-limit=2000/1m", "--metrics-bind-address=0", "--events-addr=http://" + notifier.address + "/"},
 		LogFile: filepath.Join(GinkgoT().TempDir(), "operator.log"),
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -68,31 +68,58 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(source.server.Close)
 	DeferCleanup(events.server.Close)
 	startKustomizeController(ctx)
+	notifier.start(ctx)
 })
 
-// startKustomizeController builds Flux's controller, as hack/flux pins it, and runs it.
+// startKustomizeController builds Flux's controller, and runs it.
 func startKustomizeController(ctx context.Context) {
 	GinkgoHelper()
-	program := strings.TrimSpace(run(ctx, "go", "tool", "-modfile="+modfile(), "-n", "github.com/fluxcd/kustomize-controller"))
-	run(ctx, program, "--help") // which also builds it
+	program := build(ctx, "kustomize-controller")
 	health, err := operatortest.FreeAddress(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	output, err := os.Create(filepath.Join(GinkgoT().TempDir(), "kustomize-controller.log"))
-	Expect(err).NotTo(HaveOccurred())
-	command := exec.CommandContext(context.Background(), program, "--metrics-addr=0", "--health-addr="+health,
+	startController(controlPlane.Kubeconfig, "default", program, "--metrics-addr=0", "--health-addr="+health,
 		"--events-addr="+events.server.URL, "--requeue-dependency=1s", "--watch-all-namespaces=true")
-	command.Env = append(os.Environ(), "KUBECONFIG="+controlPlane.Kubeconfig, "RUNTIME_NAMESPACE=default")
+}
+
+// startController runs one of Flux's controllers. It returns where its log is, and what
+// kills it, which happens in the end anyway.
+func startController(kubeconfig, namespace, program string, args ...string) (logFile string, kill func()) {
+	GinkgoHelper()
+	output, err := os.CreateTemp(GinkgoT().TempDir(), "controller-*.log")
+	Expect(err).NotTo(HaveOccurred())
+	command := exec.CommandContext(context.Background(), program, args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "RUNTIME_NAMESPACE="+namespace)
 	command.Stdout, command.Stderr = output, output
 	Expect(command.Start()).To(Succeed())
-	DeferCleanup(func() {
+	kill = sync.OnceFunc(func() {
 		_ = command.Process.Kill() // it holds nothing that outlives the control plane
 		_ = command.Wait()
 		_ = output.Close()
+	})
+	DeferCleanup(func() {
+		kill()
 		if CurrentSpecReport().Failed() {
 			text, _ := os.ReadFile(output.Name())
 			_, _ = GinkgoWriter.Write(text)
 		}
 	})
+	return output.Name(), kill
+}
+
+// build builds one of Flux's controllers, as hack/flux pins it.
+func build(ctx context.Context, controller string) (program string) {
+	GinkgoHelper()
+	program = strings.TrimSpace(run(ctx, "go", "tool", "-modfile="+modfile(), "-n", "github.com/fluxcd/"+controller))
+	run(ctx, program, "--help") // which also builds it
+	return program
+}
+
+// crdsOf is the folder with the CRDs of one of Flux's controllers, in the version that
+// hack/flux pins of a module of it.
+func crdsOf(ctx context.Context, controller, module string) string {
+	GinkgoHelper()
+	name := "github.com/fluxcd/" + controller
+	return filepath.Join(folderOf(ctx, name+"@"+versionOf(ctx, name+module)), "config", "crd", "bases")
 }
 
 func modfile() string {

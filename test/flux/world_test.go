@@ -107,7 +107,7 @@ func (w *world) kustomize(ctx context.Context, more map[string]any) {
 func (w *world) kustomizeFrom(ctx context.Context, repository string, more map[string]any) {
 	GinkgoHelper()
 	kustomization := &unstructured.Unstructured{}
-	Expect(yaml.Unmarshal([]byte(shown("Kustomization")), &kustomization.Object)).To(Succeed())
+	Expect(yaml.Unmarshal([]byte(shown("kustomize.toolkit.fluxcd.io/v1", "Kustomization")), &kustomization.Object)).To(Succeed())
 	kustomization.SetName(repository)
 	spec := kustomization.Object["spec"].(map[string]any)
 	spec["targetNamespace"] = w.namespace
@@ -118,13 +118,15 @@ func (w *world) kustomizeFrom(ctx context.Context, repository string, more map[s
 	w.kubectl(ctx, string(text), "apply", "-f", "-")
 }
 
-// shown is the manifest of a kind that docs/gitops.md shows.
-func shown(kind string) string {
+// shown are the manifests in the block of docs/gitops.md that begins with a kind.
+func shown(apiVersion, kind string) string {
 	GinkgoHelper()
 	page, err := os.ReadFile(filepath.Join(root, "docs", "gitops.md"))
 	Expect(err).NotTo(HaveOccurred())
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	i := slices.IndexFunc(blocks, func(block []string) bool { return strings.Contains(block[1], "\nkind: "+kind+"\n") })
+	i := slices.IndexFunc(blocks, func(block []string) bool {
+		return strings.HasPrefix(block[1], "apiVersion: "+apiVersion+"\nkind: "+kind+"\n")
+	})
 	Expect(i).To(BeNumerically(">=", 0), "docs/gitops.md shows no "+kind)
 	return blocks[i][1]
 }
