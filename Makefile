@@ -70,8 +70,8 @@ test-argocd: ## Test config/argocd and a sync with Argo CD's own engine. Builds 
 	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/gitops $(ARGS)
 
 .PHONY: test-flux
-test-flux: ## Test organizations and contacts with Flux's own kustomize-controller, which it builds.
-	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 30m -count=1 ./test/flux $(ARGS)
+test-flux: ## Test organizations and contacts with Flux's own kustomize-controller and notification-controller, which it builds.
+	@$(WITH_CONTROL_PLANE) go test -tags platforms -timeout 60m -count=1 ./test/flux $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure the operator and compare with its goals; takes about half an hour. ARGS adds flags.
