@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,7 +109,7 @@ func TestALeaderWritesItsLeaseMoreSeldomThanItIsLookedAt(t *testing.T) {
 type lossyLock struct {
 	resourcelock.Interface
 	stored   resourcelock.LeaderElectionRecord
-	cutOff   bool
+	cutOff   atomic.Bool
 	released time.Time
 }
 
@@ -125,7 +126,7 @@ func (l *lossyLock) Update(_ context.Context, record resourcelock.LeaderElection
 	switch {
 	case record.HolderIdentity == "":
 		l.released = time.Now()
-	case l.cutOff:
+	case l.cutOff.Load():
 		return errors.New("no API server")
 	}
 	l.stored = record
@@ -146,16 +147,16 @@ func TestALeaderThatLosesItsLeaseLetsNobodyLeadBeforeItsRequestsHaveEnded(t *tes
 			if err != nil {
 				t.Fatal(err)
 			}
-			var lastRequest time.Time
+			var lastRequest atomic.Int64 // in Unix nanoseconds
 			time.AfterFunc(5*time.Second, func() {
-				if inner.cutOff = cutOff; !cutOff {
+				if inner.cutOff.Store(cutOff); !cutOff {
 					stop()
 				}
 			})
 			go func() {
 				for ctx.Err() == nil {
 					if lock.check(opencx.CallTimeout) == nil {
-						lastRequest = time.Now()
+						lastRequest.Store(time.Now().UnixNano())
 					}
 					time.Sleep(100 * time.Millisecond)
 				}
@@ -166,7 +167,7 @@ func TestALeaderThatLosesItsLeaseLetsNobodyLeadBeforeItsRequestsHaveEnded(t *tes
 			}
 			stop()
 			time.Sleep(time.Second)
-			if ended := lastRequest.Add(opencx.CallTimeout); cutOff && !inner.released.IsZero() && inner.released.Before(ended) {
+			if ended := time.Unix(0, lastRequest.Load()).Add(opencx.CallTimeout); cutOff && !inner.released.IsZero() && inner.released.Before(ended) {
 				t.Errorf("%s: the lease is let go of %s before a request has ended", name, ended.Sub(inner.released))
 			}
 			if !cutOff && inner.released.IsZero() {
