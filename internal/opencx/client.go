@@ -133,28 +133,34 @@ func (c *Client) BaseURL() string { return c.baseURL.String() }
 func (c *Client) UpdateContact(ctx context.Context, key APIKey, id string, contact Payload) error {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	request, err := c.newUpdateRequest(ctx, key, id, contact)
+	address, err := c.contactURL(id)
 	if err != nil {
 		return err
 	}
-	return c.send(request, append([]Secret{key.Secret}, contact.private...))
+	request, err := c.newRequest(ctx, http.MethodPatch, address, key, contact.body.value)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	return c.send(request, append([]Secret{key.Secret}, contact.private...), func(answer *http.Response) error {
+		drain(answer.Body)
+		return nil
+	})
 }
 
-func (c *Client) newUpdateRequest(ctx context.Context, key APIKey, id string, contact Payload) (*http.Request, error) {
-	address, err := c.contactURL(id)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, c.BaseURL(), strings.NewReader(contact.body.value))
+// newRequest builds a request that the transport cannot repeat by itself, as it does
+// when a connection goes away: one slot of the budget is one request on the wire. For
+// HTTP/2 it repeats what has a body that it can have again, and a GET on any protocol
+// unless it has a body, which may be empty.
+func (c *Client) newRequest(ctx context.Context, method string, address *url.URL, key APIKey, body string) (*http.Request, error) {
+	// The reader's type is hidden, so that the request has no GetBody.
+	request, err := http.NewRequestWithContext(ctx, method, c.BaseURL(), io.NopCloser(strings.NewReader(body)))
 	if err != nil {
 		return nil, fmt.Errorf("building request: %w", err)
 	}
 	request.URL = address
-	// Without it the transport cannot repeat a request by itself, as it does for HTTP/2
-	// when a connection goes away: one slot of the budget is one request on the wire.
-	request.GetBody = nil
+	request.ContentLength = int64(len(body))
 	request.Header.Set("Authorization", "Bearer "+key.value)
-	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", c.userAgent)
 	return request, nil
@@ -167,14 +173,22 @@ func (c *Client) contactURL(id string) (*url.URL, error) {
 	if id == "" || id == "." || id == ".." {
 		return nil, fmt.Errorf("contact id %q does not name a contact", id)
 	}
-	u := *c.baseURL
-	u.RawPath = c.baseURL.EscapedPath() + "/contacts/" + url.PathEscape(id)
-	u.Path = c.baseURL.Path + "/contacts/" + id
-	return &u, nil
+	u := c.contactsURL()
+	u.RawPath += "/" + url.PathEscape(id)
+	u.Path += "/" + id
+	return u, nil
 }
 
-// send does the round trip. No text of the error repeats a private value.
-func (c *Client) send(request *http.Request, private []Secret) error {
+func (c *Client) contactsURL() *url.URL {
+	u := *c.baseURL
+	u.RawPath = c.baseURL.EscapedPath() + "/contacts"
+	u.Path += "/contacts"
+	return &u
+}
+
+// send does the round trip, and has a 2xx read by accept. No text of its own errors
+// repeats a private value.
+func (c *Client) send(request *http.Request, private []Secret, accept func(*http.Response) error) error {
 	seen := &wire{}
 	request = request.WithContext(seen.watch(request.Context()))
 	start := time.Now()
@@ -193,7 +207,10 @@ func (c *Client) send(request *http.Request, private []Secret) error {
 	defer func() { _ = response.Body.Close() }()
 	// Not every body ends with its request.
 	defer context.AfterFunc(request.Context(), func() { _ = response.Body.Close() })()
-	return checkResponse(response, private)
+	if response.StatusCode >= 200 && response.StatusCode < 300 {
+		return accept(response)
+	}
+	return refusal(response, private)
 }
 
 func noAnswer(err error, seen *wire, private []Secret) *NoAnswerError {
@@ -212,11 +229,7 @@ func noAnswer(err error, seen *wire, private []Secret) *NoAnswerError {
 	return &NoAnswerError{message: message, cause: err, unsent: !seen.connected.Load(), wasIdle: seen.lostIdle(err)}
 }
 
-func checkResponse(response *http.Response, private []Secret) error {
-	if response.StatusCode >= 200 && response.StatusCode < 300 {
-		drain(response.Body)
-		return nil
-	}
+func refusal(response *http.Response, private []Secret) *APIError {
 	var body []byte
 	if response.StatusCode >= 200 { // else it is a connection of another protocol
 		// An error while reading leaves what there is; the status code counts.

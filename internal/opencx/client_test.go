@@ -325,9 +325,11 @@ func TestTheTransportCannotRepeatARequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := NewClient(base, "test", nil)
-	request, err := client.newUpdateRequest(t.Context(), testKey(t), "jane", Contact{}.Payload())
-	if err != nil || request.GetBody != nil {
-		t.Errorf("the body can be had again, error %v", err)
+	for _, body := range []string{"", "{}"} {
+		request, err := client.newRequest(t.Context(), http.MethodPatch, base, testKey(t), body)
+		if err != nil || request.GetBody != nil || request.Body == http.NoBody {
+			t.Errorf("the body %q can be had again, error %v", body, err)
+		}
 	}
 }
 

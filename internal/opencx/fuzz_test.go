@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -111,6 +112,26 @@ func FuzzContactURL(f *testing.F) {
 		}
 		if clean := path.Clean("/" + rest); clean != "/"+rest {
 			t.Errorf("%q leads to %s, which a proxy may read as %s", id, address, clean)
+		}
+	})
+}
+
+// FuzzPage looks for a list that makes the client panic or hang, take a contact without
+// an ID or a cursor that is too long, or quote it.
+func FuzzPage(f *testing.F) {
+	for _, seed := range []string{
+		"", "null", "[]", `{"items":[]}`, `{"items":[1,{"id":"a"},{}],"next":"b"}`, `{"items":[{"id":"a"`, `{"items":[]}{}`, `{"next":7,"items":[]}`,
+		`{"items":[{"id":"a","email":"jane@example.com","phone":"+12025550123","custom_data":{"a":{"b":[1.0]}},"updated_at":"2026-01-02T03:04:05Z"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, err := parsePage(body)
+		if _, is := errors.AsType[*PageError](err); err != nil && (!is || len(page.Contacts) > 0) {
+			t.Errorf("error = %#v with %d contacts", err, len(page.Contacts))
+		}
+		if len(page.Next) > maxCursor || slices.ContainsFunc(page.Contacts, func(c ListedContact) bool { return c.ID == "" }) {
+			t.Errorf("the page has a contact without an ID, or a cursor of %d bytes", len(page.Next))
 		}
 	})
 }

@@ -8,11 +8,14 @@ import (
 
 // Secret is a text that must not show: a value of a contact, or an API key.
 // However it is printed, logged or marshalled it shows as "***"; only the client
-// unwraps it, into a request.
+// unwraps it, into a request. Others may ask whether it is a value that they have.
 type Secret struct{ value string }
 
 // NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return Secret{value} }
+
+// Is says that the secret is value.
+func (s Secret) Is(value string) bool { return s.value == value }
 
 const masked = "***"
 
