@@ -48,8 +48,13 @@ const (
 
 const numPasts = int(Failed) + 1
 
-// Asker names who asks, by namespace and name.
-type Asker struct{ Namespace, Name string }
+// Asker names who asks.
+type Asker struct {
+	// Namespace and Name are those of a contact, or of the organization whose sweep it is.
+	Namespace, Name string
+	// Sweep says that it is the organization's own sweep, not one of its contacts.
+	Sweep bool
+}
 
 // Key is the API key of an organization, as far as the budget needs to know it.
 type Key struct {

@@ -208,7 +208,7 @@ func TestWaiting(t *testing.T) {
 		}
 		sent := 0
 		for i := range 300 {
-			if slot, _ := b.Take(firstSync(Asker{"shop", fmt.Sprint(i)})); slot != nil {
+			if slot, _ := b.Take(firstSync(Asker{Namespace: "shop", Name: fmt.Sprint(i)})); slot != nil {
 				slot.Accepted()
 				sent++
 			}
@@ -280,11 +280,11 @@ func TestWaiting(t *testing.T) {
 	})
 	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		for i := range 3 {
-			take(t, b, firstSync(Asker{"shop", fmt.Sprint(i)})).Accepted()
+			take(t, b, firstSync(Asker{Namespace: "shop", Name: fmt.Sprint(i)})).Accepted()
 		}
 		for i := range 7 { // when the first slot is free again, and then three in a minute
 			want := time.Minute + time.Duration(i)*20*time.Second
-			if got := mustWait(t, b, firstSync(Asker{"shop", "next" + fmt.Sprint(i)})); got != want {
+			if got := mustWait(t, b, firstSync(Asker{Namespace: "shop", Name: "next" + fmt.Sprint(i)})); got != want {
 				t.Errorf("turn of number %d in %s, want %s", i, got, want)
 			}
 		}
@@ -413,7 +413,7 @@ func TestRateLimited(t *testing.T) {
 		}
 	})
 	run(t, "one that fails for ever does not go on silencing the others", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
-		broken := firstSync(Asker{"bad", "broken"})
+		broken := firstSync(Asker{Namespace: "bad", Name: "broken"})
 		take(t, b, broken).Failed(time.Minute)
 		time.Sleep(time.Minute)
 		broken.Past = Failed
@@ -423,7 +423,7 @@ func TestRateLimited(t *testing.T) {
 		take(t, b, ask(orgA, "healthy")).Accepted()
 	})
 	run(t, "one that gets it for ever does not go on silencing the others", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
-		broken := firstSync(Asker{"bad", "broken"})
+		broken := firstSync(Asker{Namespace: "bad", Name: "broken"})
 		take(t, b, broken).RateLimited(20 * time.Second)
 		for range 3 {
 			time.Sleep(20 * time.Second)
@@ -565,7 +565,7 @@ func TestEverythingIsReckonedInMonotonicTime(t *testing.T) {
 			t.Errorf("%s has no monotonic reading", at)
 		}
 	}
-	b.Withdraw(Asker{"shop", "waits"})
+	b.Withdraw(Asker{Namespace: "shop", Name: "waits"})
 }
 
 func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
@@ -605,7 +605,7 @@ func TestWhatASlotSaysOfTheKeyAndTheTime(t *testing.T) {
 		}
 		time.Sleep(31 * time.Second)
 		askLimit = Limit{Requests: 50, Window: 30 * time.Second}
-		b.Take(firstSync(Asker{"shop", "next"}))
+		b.Take(firstSync(Asker{Namespace: "shop", Name: "next"}))
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if got := w.names(); got != "next" {

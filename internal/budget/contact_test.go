@@ -92,7 +92,7 @@ func (w *world) create(t *tenant, namespace, name string, says answer) *contact 
 
 // know makes a contact that OpenCX accepted before.
 func (w *world) know(t *tenant, namespace, name string, says answer) *contact {
-	c := &contact{number: len(w.contacts), asker: Asker{namespace, name}, tenant: t, says: says, past: Accepted, wanted: 1, tried: 1, applied: 1}
+	c := &contact{number: len(w.contacts), asker: Asker{Namespace: namespace, Name: name}, tenant: t, says: says, past: Accepted, wanted: 1, tried: 1, applied: 1}
 	w.contacts[c.asker] = c
 	t.contacts = append(t.contacts, c)
 	return c

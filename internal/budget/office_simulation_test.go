@@ -207,7 +207,7 @@ func (w *world) doAnything(times int) {
 	for _, org := range o.tenants {
 		for _, c := range org.contacts {
 			if c.says == accepts && c.wanted != c.applied {
-				w.t.Fatalf("%s waits since %s", c.asker, c.since.Sub(w.start))
+				w.t.Fatalf("%v waits since %s", c.asker, c.since.Sub(w.start))
 			}
 		}
 	}

@@ -18,7 +18,7 @@ func fill(q *queue, askers string) {
 		if r := waiting(q, name); r != nil {
 			q.update(r, as, Untried)
 		} else {
-			q.add(&record{asker: Asker{namespace, name}}, as, Untried)
+			q.add(&record{asker: Asker{Namespace: namespace, Name: name}}, as, Untried)
 		}
 	}
 }

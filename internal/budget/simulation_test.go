@@ -124,7 +124,7 @@ func (s *simulation) count() int {
 
 // ask wishes for a request, as often as is needed until it is accepted.
 func (s *simulation) ask(class Class, namespace, name string) Asker {
-	return s.askWith(Ask{Asker: Asker{namespace, name}, Class: class})
+	return s.askWith(Ask{Asker: Asker{Namespace: namespace, Name: name}, Class: class})
 }
 
 func (s *simulation) askWith(ask Ask) Asker {
@@ -505,7 +505,7 @@ func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
 			}
 			return None
 		}
-		s.past[Asker{"shop", "edit"}] = Accepted
+		s.past[Asker{Namespace: "shop", Name: "edit"}] = Accepted
 		s.ask(Sync, "shop", "poison")
 		time.Sleep(30 * time.Second)
 		start := time.Now()
@@ -513,7 +513,7 @@ func TestOneFailingContactDoesNotStopTheOthers(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if took := s.accepted[Asker{"shop", "edit"}].Sub(start); took < 0 || took > time.Second {
+		if took := s.accepted[Asker{Namespace: "shop", Name: "edit"}].Sub(start); took < 0 || took > time.Second {
 			t.Errorf("an edit of another contact took %s", took)
 		}
 	})
@@ -562,7 +562,7 @@ func whatever(t *testing.T, seed uint64) (requests int) {
 				key.Version = fmt.Sprint(10 * i / n)
 				key.Content = fmt.Sprint("ocx_", 10*i/n%3)
 			}
-			a := s.askWith(Ask{Key: key, Class: Class(random.IntN(numClasses)), Asker: Asker{fmt.Sprint(random.IntN(20)), fmt.Sprint(i)}})
+			a := s.askWith(Ask{Key: key, Class: Class(random.IntN(numClasses)), Asker: Asker{Namespace: fmt.Sprint(random.IntN(20)), Name: fmt.Sprint(i)}})
 			switch random.IntN(8 * limit.Requests) {
 			case 0: // asks for nothing any more, or again
 				s.budget.Withdraw(a)

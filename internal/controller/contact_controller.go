@@ -118,10 +118,10 @@ func (r *ContactReconciler) unread(name types.NamespacedName, next time.Time, er
 // at; and its place in the queue, which may be one of hours, only when it is gone.
 func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName, err error) error {
 	if err != nil {
-		r.budget.Pass(budget.Asker(name))
+		r.budget.Pass(budget.Asker{Namespace: name.Namespace, Name: name.Name})
 		return err
 	}
-	r.budget.Withdraw(budget.Asker(name))
+	r.budget.Withdraw(budget.Asker{Namespace: name.Namespace, Name: name.Name})
 	r.memory.forget(name)
 	return r.owners.Gone(ctx, name)
 }
@@ -129,7 +129,7 @@ func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName
 // act does what was decided. It is the only place that takes a slot and sends.
 // Before something else is sent than OpenCX has, it writes the doubt about that.
 func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
-	asker := budget.Asker(client.ObjectKeyFromObject(f.contact))
+	asker := budget.Asker{Namespace: f.contact.Namespace, Name: f.contact.Name}
 	waiting := result{unsentSince: r.memory.notice(f, d.unsent)}
 	switch d.step {
 	case send:
@@ -141,7 +141,7 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 		waiting.waitsForAnother = d.step == await
 		return waiting, nil
 	}
-	flight, ok := r.flights.Begin(f.claim, types.NamespacedName(asker))
+	flight, ok := r.flights.Begin(f.claim, client.ObjectKeyFromObject(f.contact))
 	if !ok {
 		log.FromContext(ctx).V(1).Info("Waiting for the end of another request of this contactID")
 		r.budget.Withdraw(asker)

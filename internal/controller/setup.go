@@ -93,8 +93,12 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		Limit:       limit,
 		CallTimeout: opencx.CallTimeout,
 		MaxInFlight: options.MaxConcurrentReconciles,
-		Wake:        func(asker budget.Asker) { contacts.add(calledPriority, types.NamespacedName(asker)) },
-		Tell:        func(asker budget.Asker) { contacts.add(handler.LowPriority, types.NamespacedName(asker)) },
+		Wake: func(asker budget.Asker) {
+			contacts.add(calledPriority, types.NamespacedName{Namespace: asker.Namespace, Name: asker.Name})
+		},
+		Tell: func(asker budget.Asker) {
+			contacts.add(handler.LowPriority, types.NamespacedName{Namespace: asker.Namespace, Name: asker.Name})
+		},
 		Changed: func(name string) {
 			organizations.Add(reconcile.Request{NamespacedName: organization.ParseName(name)})
 		},
