@@ -17,7 +17,8 @@ type account struct {
 	ledgers []*ledger // all whose slots count: of the key, and of earlier ones
 
 	queue    *queue
-	underWay int            // called or sent
+	underWay int            // called or sent, besides bystanders
+	aside    int            // bystanders that are
 	in       map[string]int // how many of them each namespace has
 	edits    []edit         // that were called in the trailing window, the oldest first
 	editsOf  map[string]int // how many of them each namespace has
@@ -95,18 +96,26 @@ func (a *account) mayEdit(namespace string) bool {
 // next is who may be called at now, and by which rule of the breaker; nil for nobody.
 // may says for whom there is a place among the requests under way.
 func (a *account) next(may func(namespace string, past Past) bool, now time.Time) (*record, role) {
+	others := func(namespace string, past Past) bool { return past != Bystander && may(namespace, past) }
 	switch {
 	case a.queue.len == 0, a.free(now) == 0, a.reserves && a.reserved().left == 0, now.Before(a.silence.until):
 		return nil, regular
 	case a.silence.on():
-		if a.underWay > 0 {
+		if a.underWay+a.aside > 0 {
 			return nil, regular // one finds out whether OpenCX takes requests again
 		}
-		return a.queue.mostUrgent(may), regular
+		if r := a.queue.mostUrgent(others); r != nil || a.breaker.isOpen() {
+			return r, regular
+		}
+		return a.queue.mostUrgent(may), regular // nobody else waits who could find out
 	case a.breaker.isOpen():
-		return a.breaker.next(a.queue, a.in, may, now)
+		return a.breaker.next(a.queue, a.in, others, now)
 	case a.underWay >= a.breaker.admits(now):
-		return a.breaker.beside(a.queue, a.in, may, now)
+		r, as := a.breaker.beside(a.queue, a.in, others, now)
+		if r == nil && a.queue.bystanders > 0 {
+			return a.inTurn(func(namespace string, past Past) bool { return past == Bystander && may(namespace, past) }, now), regular
+		}
+		return r, as
 	}
 	return a.inTurn(may, now), regular
 }
@@ -142,8 +151,12 @@ func (a *account) call(r *record, as role, now time.Time) {
 	a.queue.take(r)
 	r.stage, r.role, r.ledger = called, as, a.current
 	r.ledger.held++
-	a.underWay++
-	a.in[r.asker.Namespace]++
+	if r.past == Bystander {
+		a.aside++
+	} else {
+		a.underWay++
+		a.in[r.asker.Namespace]++
+	}
 	r.reserved = a.reserved()
 	r.reserved.left--
 	r.reserved.out++
@@ -161,9 +174,13 @@ func (a *account) call(r *record, as role, now time.Time) {
 // nothing was sent with it.
 func (a *account) release(r *record, unused bool) {
 	r.ledger.held--
-	a.underWay--
-	if a.in[r.asker.Namespace]--; a.in[r.asker.Namespace] == 0 {
-		delete(a.in, r.asker.Namespace)
+	if r.past == Bystander {
+		a.aside--
+	} else {
+		a.underWay--
+		if a.in[r.asker.Namespace]--; a.in[r.asker.Namespace] == 0 {
+			delete(a.in, r.asker.Namespace)
+		}
 	}
 	if r.reserved.out--; unused {
 		r.reserved.left++
@@ -207,15 +224,25 @@ func (a *account) nextCall(now time.Time) time.Time {
 		return time.Time{} // when more is reserved
 	case now.Before(a.silence.until):
 		return a.silence.until
-	case a.silence.on() && a.underWay > 0:
+	case a.silence.on() && a.underWay+a.aside > 0:
 		return time.Time{} // when that request ends
 	case free == 0:
 		return a.nextFree(now)
-	case a.breaker.isOpen(), a.underWay >= a.breaker.admits(now):
+	case a.breaker.isOpen():
+		return a.breaker.nextCall(now)
+	}
+	held := a.underWay >= a.breaker.admits(now)
+	if held && a.queue.bystanders == 0 {
 		return a.breaker.nextCall(now)
 	}
 	at, _ := a.pacedFrom(&a.pacing, now)
-	return at
+	switch {
+	case !held:
+		return at
+	case at.After(now):
+		return earliest(at, a.breaker.nextCall(now))
+	}
+	return a.breaker.nextCall(now) // the bystander waits for a place
 }
 
 // forget is until when an account is remembered although nobody asks: what was
@@ -232,5 +259,5 @@ func (a *account) idle(now time.Time) bool {
 			return false
 		}
 	}
-	return a.underWay+a.queue.len == 0 && !now.Before(a.forget())
+	return a.underWay+a.aside+a.queue.len == 0 && !now.Before(a.forget())
 }

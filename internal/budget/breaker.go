@@ -67,7 +67,7 @@ const (
 // request when nothing had been accepted for a twelfth of a window. So what fails for ever
 // delays nobody. Where many fail in a row and a success comes all the same, as in an import
 // that is mostly broken, those who were never tried count only when more than twice as many
-// have failed in a row as did of late.
+// have failed in a row as did of late. A bystander's answer counts for nothing.
 //
 // Open, it lets through one probe when its time is over. Before that, as early ones, it
 // lets through a request at a time of each namespace that is not under suspicion, and an
@@ -235,6 +235,9 @@ func (k *breaker) isWitness(obstacle Obstacle, r *record, taken time.Time) bool 
 
 // failed notes that a request of r, sent at taken, met an obstacle.
 func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
+	if r.past == Bystander {
+		return
+	}
 	witness := k.isWitness(obstacle, r, taken)
 	if r.past != Failed || k.isOpen() {
 		k.suspects[r.asker.Namespace] = struct{}{}

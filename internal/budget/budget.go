@@ -33,10 +33,11 @@ const numClasses = int(Resync) + 1
 func (c Class) String() string { return [numClasses]string{"edit", "sync", "resync"}[c] }
 
 // Past is how the last attempt of an asker ended. What fails that never failed before
-// speaks against OpenCX; what fails again speaks against itself.
+// speaks against OpenCX; what fails again speaks against itself. A bystander speaks of
+// neither.
 type Past int
 
-// The pasts, in the order in which they make a good probe.
+// The pasts, those of contacts in the order in which they make a good probe.
 const (
 	// Accepted: OpenCX took the last request.
 	Accepted Past = iota
@@ -44,15 +45,21 @@ const (
 	Untried
 	// Failed: OpenCX did not take it.
 	Failed
+	// Bystander: its answer says nothing of OpenCX's state, whatever it is. It opens and
+	// closes no breaker, and waits while one is open, until others have closed it. After a
+	// 429 it lets everybody else go first; if nobody else waits, it is the one that finds
+	// out whether OpenCX takes requests again. That it is accepted proves the key.
+	Bystander
 )
 
-const numPasts = int(Failed) + 1
+const numPasts = int(Bystander) + 1
 
 // Asker names who asks.
 type Asker struct {
 	// Namespace and Name are those of a contact, or of the organization whose sweep it is.
 	Namespace, Name string
-	// Sweep says that it is the organization's own sweep, not one of its contacts.
+	// Sweep says that it is the organization's own sweep, not one of its contacts. It asks
+	// as a Bystander of class Resync.
 	Sweep bool
 }
 
@@ -178,7 +185,8 @@ type record struct {
 
 // Wait says what an asker in the queue waits for.
 type Wait struct {
-	// At is roughly when it will be called.
+	// At is roughly when it will be called. For a Bystander while the breaker is open it is a
+	// guess, because nobody knows when somebody else comes who may be a probe.
 	At time.Time
 	// Obstacle is why nobody may send now.
 	Obstacle Obstacle

@@ -14,6 +14,9 @@ func (a *account) expected(r *record, now time.Time) time.Time {
 	case ahead >= a.free(now):
 		at = a.nextFree(now)
 	}
+	if r.past == Bystander && a.breaker.isOpen() {
+		at = latest(at, now.Add(a.limit.Window)) // when another one's request has closed it
+	}
 	return latest(at, a.silence.until, a.breaker.until)
 }
 

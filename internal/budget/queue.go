@@ -19,6 +19,8 @@ type queue struct {
 	asked   int // numbers those who ask
 	served  int
 	spared  int // how many of the tenth slots were given
+
+	bystanders int // that wait
 }
 
 // ring are the namespaces of one class that have somebody waiting.
@@ -83,6 +85,9 @@ func (q *queue) insert(r *record, class Class, past Past) {
 	l := element.Value.(*line)
 	l.len, c.len, q.len = l.len+1, c.len+1, q.len+1
 	l.pasts[past] = slices.Insert(l.pasts[past], find(l.pasts[past], r.number), r)
+	if past == Bystander {
+		q.bystanders++
+	}
 }
 
 // enter puts a line where its turn is: whoever was served longest ago is next.
@@ -108,6 +113,9 @@ func (q *queue) remove(r *record) {
 		l.pasts[r.past] = slices.Delete(records, at, at+1)
 	}
 	l.len, c.len, q.len = l.len-1, c.len-1, q.len-1
+	if r.past == Bystander {
+		q.bystanders--
+	}
 	if l.len == 0 {
 		c.lines.Remove(element)
 		delete(c.byName, l.namespace)

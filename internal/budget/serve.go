@@ -10,7 +10,7 @@ import (
 // places are for requests under way, of all organizations. Requests that OpenCX never
 // answers must hold up nobody's edit. So the last fifth is for contacts whose last attempt
 // was accepted; half of it also for namespaces that have nothing under way, and half of it
-// not for a namespace that has all the others.
+// not for a namespace that has all the others. A bystander takes none of the last fifth.
 type places struct {
 	limit int // 0 is any number
 	taken int
@@ -32,7 +32,7 @@ func (p *places) may(namespace string, past Past) bool {
 	newcomers := p.limit - (p.limit/5+1)/2 // take places up to here
 	return !p.scarce() ||
 		past == Accepted && p.taken < p.limit && p.in[namespace] < newcomers ||
-		p.taken < newcomers && p.in[namespace] == 0
+		past != Bystander && p.taken < newcomers && p.in[namespace] == 0
 }
 
 func (p *places) take(namespace string) {

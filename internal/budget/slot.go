@@ -26,14 +26,17 @@ func (s *Slot) Sent() bool {
 	return true
 }
 
-// Accepted reports that OpenCX accepted the request: it works, and takes the key.
+// Accepted reports that OpenCX accepted the request: it works, and takes the key. Of a
+// bystander it shows only the latter.
 func (s *Slot) Accepted() {
 	s.end(func(acct *account, now time.Time) {
 		s.record.ledger.add(now, 1)
 		s.record.ledger.proven = true
 		delete(acct.limited, s.record.asker)
 		acct.silence.passed(s.taken)
-		acct.breaker.succeeded(s.record.asker.Namespace, s.taken, now)
+		if s.record.past != Bystander {
+			acct.breaker.succeeded(s.record.asker.Namespace, s.taken, now)
+		}
 	})
 }
 
