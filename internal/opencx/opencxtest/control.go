@@ -24,6 +24,7 @@ func (s *Server) handleControl(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+controlPath+"journal", s.showJournal)
 	mux.HandleFunc("GET "+controlPath+"contacts", s.showContacts)
 	mux.HandleFunc("POST "+controlPath+"contacts", s.addContacts)
+	mux.HandleFunc("PATCH "+controlPath+"contacts/{id}", s.editContact)
 	mux.HandleFunc("DELETE "+controlPath+"contacts/{id}", func(_ http.ResponseWriter, r *http.Request) { s.RemoveContact(r.PathValue("id")) })
 	mux.HandleFunc("POST "+controlPath+"faults", s.addFault)
 	mux.HandleFunc("DELETE "+controlPath+"faults", func(http.ResponseWriter, *http.Request) { s.ClearFaults() })
@@ -36,6 +37,7 @@ type journalEntry struct {
 	Key    string    `json:"key"`
 	Method string    `json:"method"`
 	Path   string    `json:"path"`
+	Query  string    `json:"query"`
 	Status int       `json:"status"`
 	// Body is null when it was no valid update.
 	Body any `json:"body"`
@@ -44,7 +46,7 @@ type journalEntry struct {
 func (s *Server) showJournal(w http.ResponseWriter, _ *http.Request) {
 	entries := []journalEntry{}
 	for _, r := range s.Journal() {
-		entry := journalEntry{r.Time, "", r.Method, r.Path, r.Status, nil}
+		entry := journalEntry{r.Time, "", r.Method, r.Path, r.RawQuery, r.Status, nil}
 		if r.Key != "" {
 			entry.Key = "…"
 		}
@@ -75,9 +77,52 @@ func (s *Server) addContacts(w http.ResponseWriter, r *http.Request) {
 	s.AddContacts(input.IDs...)
 }
 
+// editContact takes the body of an update, in which a null erases a field or a key of
+// custom_data.
+func (s *Server) editContact(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "the edit cannot be read: the body is too large", http.StatusBadRequest)
+		return
+	}
+	fields, err := parseContact(body)
+	erased := dropNulls(fields)
+	data, _ := fields["custom_data"].(map[string]any)
+	erasedData := dropNulls(data)
+	if err := cmp.Or(err, checkContact(fields)); err != nil {
+		http.Error(w, fmt.Sprintf("the edit cannot be read: %s", err), http.StatusBadRequest)
+		return
+	}
+	exists := s.Edit(r.PathValue("id"), func(c *Contact) {
+		merge(c.Fields, fields, false)
+		for _, name := range erased {
+			delete(c.Fields, name)
+		}
+		held, _ := c.Fields["custom_data"].(map[string]any)
+		for _, name := range erasedData {
+			delete(held, name)
+		}
+	})
+	if !exists {
+		http.Error(w, "there is no such contact", http.StatusNotFound)
+	}
+}
+
+// dropNulls removes what is null, and names it.
+func dropNulls(object map[string]any) (names []string) {
+	for name, value := range object {
+		if value == nil {
+			names = append(names, name)
+			delete(object, name)
+		}
+	}
+	return names
+}
+
 func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 	var input struct {
 		Next    int               `json:"next"`
+		List    int               `json:"list"`
 		Contact string            `json:"contact"`
 		Status  int               `json:"status"`
 		Body    *string           `json:"body"`
@@ -89,10 +134,16 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("the fault cannot be read: %s", err), http.StatusBadRequest)
 		return
 	}
+	said := 0
+	for _, given := range []bool{input.Next != 0, input.List != 0, input.Contact != ""} {
+		if given {
+			said++
+		}
+	}
 	delay, err := time.ParseDuration(cmp.Or(input.Delay, "0s"))
 	switch {
-	case (input.Next > 0) == (input.Contact != "") || input.Next < 0 || input.Next > 100_000:
-		http.Error(w, `say either "next", from 1 to 100000, or "contact", an ID`, http.StatusBadRequest)
+	case said != 1 || min(input.Next, input.List) < 0 || max(input.Next, input.List) > 100_000:
+		http.Error(w, `say either "next" or "list", from 1 to 100000, or "contact", an ID`, http.StatusBadRequest)
 		return
 	case !slices.Contains([]Break{"", Reset, Half, Hang}, input.Break):
 		http.Error(w, `"break" must be "reset", "half" or "hang"`, http.StatusBadRequest)
@@ -118,9 +169,12 @@ func (s *Server) addFault(w http.ResponseWriter, r *http.Request) {
 	for name, value := range input.Headers {
 		answer.Header[name] = value
 	}
-	if input.Next > 0 {
+	switch {
+	case input.Next > 0:
 		s.InjectNext(input.Next, answer)
-	} else {
+	case input.List > 0:
+		s.InjectList(input.List, answer)
+	default:
 		s.InjectContact(input.Contact, answer)
 	}
 }

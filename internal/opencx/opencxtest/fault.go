@@ -3,6 +3,7 @@ package opencxtest
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -17,6 +18,7 @@ type Answer struct {
 	// Break is how the answer goes wrong on its way; "" is not at all.
 	Break Break
 	// Applied carries the request out all the same: only its answer is another one.
+	// Without it a 2xx is an update that OpenCX accepts and drops in silence.
 	Applied bool
 }
 
@@ -59,26 +61,37 @@ func (a Answer) write(w http.ResponseWriter, r *http.Request) {
 // faults are the answers that were injected.
 type faults struct {
 	queue     []Answer
+	lists     []Answer
 	byContact map[string]Answer
 }
 
-func (f *faults) next(id string) (Answer, bool) {
-	if len(f.queue) > 0 {
-		answer := f.queue[0]
-		f.queue = f.queue[1:]
+func (f *faults) next(target target) (Answer, bool) {
+	queue := &f.queue
+	if target.list {
+		queue = &f.lists
+	}
+	if len(*queue) > 0 {
+		answer := (*queue)[0]
+		*queue = (*queue)[1:]
 		return answer, true
 	}
-	answer, ok := f.byContact[id]
+	answer, ok := f.byContact[target.id]
 	return answer, ok
 }
 
-// InjectNext answers the next n requests that the limit admits with a.
+// InjectNext answers the next n requests that the limit admits with a, but for those of
+// lists.
 func (s *Server) InjectNext(n int, a Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for range n {
-		s.faults.queue = append(s.faults.queue, a)
-	}
+	s.faults.queue = append(s.faults.queue, slices.Repeat([]Answer{a}, n)...)
+}
+
+// InjectList answers the next n lists that the limit admits with a.
+func (s *Server) InjectList(n int, a Answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.lists = append(s.faults.lists, slices.Repeat([]Answer{a}, n)...)
 }
 
 // InjectContact answers every request for one contact with a, until

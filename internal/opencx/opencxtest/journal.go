@@ -9,10 +9,10 @@ import (
 type Request struct {
 	// Time is when the request had arrived as a whole.
 	Time time.Time
-	// Key is the bearer token, Path the path as it was on the wire.
-	Key, Method, Path string
-	Header            http.Header
-	Body              []byte
+	// Key is the bearer token, Path and RawQuery are as they were on the wire.
+	Key, Method, Path, RawQuery string
+	Header                      http.Header
+	Body                        []byte
 	// Status is that of the answer, 0 while there is none.
 	Status     int
 	AnsweredAt time.Time

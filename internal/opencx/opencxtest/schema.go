@@ -26,6 +26,15 @@ func validEmail(email string) bool {
 // parseUpdate checks a body against UpdateContactInput and returns the fields
 // of its contact. Unknown fields are accepted, as the schema accepts them.
 func parseUpdate(body []byte) (map[string]any, error) {
+	contact, err := parseContact(body)
+	if err != nil {
+		return nil, err
+	}
+	return contact, checkContact(contact)
+}
+
+// parseContact returns the fields of the contact in a body, whatever they are.
+func parseContact(body []byte) (map[string]any, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("the body is not UTF-8")
 	}
@@ -45,7 +54,7 @@ func parseUpdate(body []byte) (map[string]any, error) {
 	if !ok {
 		return nil, errors.New("contact must be an object")
 	}
-	return contact, checkContact(contact)
+	return contact, nil
 }
 
 func checkContact(contact map[string]any) error {
@@ -94,11 +103,12 @@ func checkStrings(object map[string]any, where string, names ...string) error {
 	return nil
 }
 
-// unescape turns a path segment into an ID. More than one segment is none.
-func unescape(segment string) (id string, ok bool) {
-	if segment == "" || strings.Contains(segment, "/") {
-		return "", false
+// unescape turns a path segment into an ID, "" when it is none, as more than one
+// segment is.
+func unescape(segment string) string {
+	if strings.Contains(segment, "/") {
+		return ""
 	}
-	id, err := url.PathUnescape(segment)
-	return id, err == nil
+	id, _ := url.PathUnescape(segment) // "" with an error
+	return id
 }

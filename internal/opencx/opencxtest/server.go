@@ -8,12 +8,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
-	"maps"
 	"math"
-	"mime"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +42,13 @@ type Options struct {
 	RetryAfter bool
 	// MinLatency passes before every answer.
 	MinLatency time.Duration
+	// DateAhead is how far the Date header of answers is ahead of time.Now.
+	DateAhead time.Duration
+	// WriteOnlyKeys are those of the accepted tokens that get 403 when they list
+	// contacts, as OpenCX answers a key without contacts:read.
+	WriteOnlyKeys []string
+	List          ListOptions
+	Store         StoreOptions
 }
 
 // Server is a simulated OpenCX. It is an http.Handler, safe for concurrent use.
@@ -52,33 +56,24 @@ type Server struct {
 	options Options
 	control *http.ServeMux
 
-	mu       sync.Mutex
-	keys     map[string]bool
-	contacts map[string]*Contact
-	windows  map[string]*window // by key, "" for those of one organization
-	journal  []*Request
-	faults   faults
-	held     chan struct{} // closed when requests may be answered; nil when they may
-}
-
-// Contact is what the simulator holds of one contact.
-type Contact struct {
-	ID string `json:"id"`
-	// Fields are the top-level fields of the accepted "contact" objects; a
-	// later one replaces an earlier one as a whole. Whether OpenCX replaces or
-	// merges custom_data is not documented.
-	Fields    map[string]any `json:"fields"`
-	UpdatedAt time.Time      `json:"updatedAt"`
-	// Patches counts the accepted updates.
-	Patches int `json:"patches"`
+	mu        sync.Mutex
+	keys      map[string]bool
+	writeOnly map[string]bool // keys
+	contacts  map[string]*Contact
+	cursors   map[string]*cursor
+	windows   map[string]*window // by key, "" for those of one organization
+	journal   []*Request
+	faults    faults
+	held      chan struct{} // closed when requests may be answered; nil when they may
 }
 
 // New returns a simulator.
 func New(options Options) *Server {
 	options.Limit = cmp.Or(options.Limit, 100)
 	options.Window = cmp.Or(options.Window, time.Minute)
-	s := &Server{options: options, contacts: map[string]*Contact{}, windows: map[string]*window{}}
+	s := &Server{options: options, contacts: map[string]*Contact{}, cursors: map[string]*cursor{}, windows: map[string]*window{}}
 	s.SetKeys(options.Keys...)
+	s.SetWriteOnlyKeys(options.WriteOnlyKeys...)
 	s.AddContacts(options.Contacts...)
 	s.control = http.NewServeMux()
 	s.handleControl(s.control)
@@ -102,69 +97,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) SetKeys(keys ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys = map[string]bool{}
+	s.keys = set(keys)
+}
+
+// SetWriteOnlyKeys replaces the tokens that may not list contacts.
+func (s *Server) SetWriteOnlyKeys(keys ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writeOnly = set(keys)
+}
+
+func set(keys []string) map[string]bool {
+	all := make(map[string]bool, len(keys))
 	for _, key := range keys {
-		s.keys[key] = true
+		all[key] = true
 	}
-}
-
-// AddContacts makes contacts exist that did not.
-func (s *Server) AddContacts(ids ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range ids {
-		if s.contacts[id] == nil {
-			s.contacts[id] = &Contact{ID: id, Fields: map[string]any{}}
-		}
-	}
-}
-
-// RemoveContact makes a contact not exist.
-func (s *Server) RemoveContact(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.contacts, id)
-}
-
-// Contact returns what the simulator holds of a contact.
-func (s *Server) Contact(id string) (Contact, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.contacts[id]
-	if !ok {
-		return Contact{}, false
-	}
-	return c.copy(), true
-}
-
-// copy shares nothing with c that an update changes.
-func (c *Contact) copy() Contact {
-	clone := *c
-	clone.Fields = maps.Clone(c.Fields)
-	return clone
-}
-
-// Masked returns c with "***" for the values of its http_action_overrides,
-// which are often credentials.
-func (c Contact) Masked() Contact {
-	c = c.copy()
-	if overrides, ok := c.Fields["http_action_overrides"]; ok {
-		c.Fields["http_action_overrides"] = maskValues(overrides)
-	}
-	return c
-}
-
-// maskValues returns maps of strings, at any depth, with every string masked.
-func maskValues(value any) any {
-	values, ok := value.(map[string]any)
-	if !ok {
-		return "***"
-	}
-	masked := make(map[string]any, len(values))
-	for name, value := range values {
-		masked[name] = maskValues(value)
-	}
-	return masked
+	return all
 }
 
 // Hold lets requests that arrive from now on wait, after they are in the
@@ -200,6 +148,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	request.Status, request.AnsweredAt = answer.Status, time.Now()
 	s.mu.Unlock()
+	w.Header().Set("Date", time.Now().Add(s.options.DateAhead).UTC().Format(http.TimeFormat))
 	answer.write(w, r)
 }
 
@@ -225,7 +174,8 @@ func (s *Server) arrive(r *http.Request, body []byte) (request *Request, held <-
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	request = &Request{
-		Time: time.Now(), Key: key, Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header.Clone(), Body: body,
+		Time: time.Now(), Key: key, Method: r.Method, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
+		Header: r.Header.Clone(), Body: body,
 	}
 	s.journal = append(s.journal, request)
 	return request, s.held, s.admit(request)
@@ -243,72 +193,59 @@ func (s *Server) decide(request *Request, r *http.Request, refused time.Duration
 		}
 		return answer
 	}
-	id, isContact := strings.CutPrefix(r.URL.EscapedPath(), s.options.BasePath+"/contacts/")
-	id, isID := unescape(id)
-	isContact = isContact && isID
-	injected, isFault := s.faults.next(id)
+	target := s.target(r)
+	injected, isFault := s.faults.next(target)
 	if isFault && !injected.Applied {
 		return injected
 	}
-	answer := s.carryOut(request, r, id, isContact, readErr)
+	answer := s.carryOut(request, r, target, readErr)
 	if isFault {
 		return injected
 	}
 	return answer
 }
 
+// target is what a request is for: the list, one contact, or neither.
+type target struct {
+	list bool
+	id   string // of a contact, "" for none
+}
+
+func (s *Server) target(r *http.Request) target {
+	path, isOurs := strings.CutPrefix(r.URL.EscapedPath(), s.options.BasePath+"/contacts")
+	if !isOurs {
+		return target{}
+	}
+	segment, isInside := strings.CutPrefix(path, "/")
+	if !isInside {
+		return target{list: path == ""}
+	}
+	return target{id: unescape(segment)}
+}
+
 // carryOut does what the API itself would do.
-func (s *Server) carryOut(request *Request, r *http.Request, id string, isContact bool, readErr error) Answer {
+func (s *Server) carryOut(request *Request, r *http.Request, target target, readErr error) Answer {
 	switch {
 	case request.Key == "" || len(s.keys) > 0 && !s.keys[request.Key]:
 		return Failure(http.StatusUnauthorized, "Unauthorized")
-	case !isContact:
+	case target.list && r.Method != http.MethodGet:
+		return Failure(http.StatusMethodNotAllowed, "Use GET")
+	case target.list && s.writeOnly[request.Key]:
+		return Failure(http.StatusForbidden, "Forbidden")
+	case target.list && len(request.Body) > 0:
+		return Failure(http.StatusBadRequest, "a GET has no body")
+	case target.list:
+		return s.list(request.RawQuery)
+	case target.id == "":
 		return Failure(http.StatusNotFound, "Cannot "+r.Method+" this path")
 	case r.Method != http.MethodPatch:
 		return Failure(http.StatusMethodNotAllowed, "Use PATCH")
 	}
-	return s.update(id, r.Header.Get("Content-Type"), request.Body, readErr)
-}
-
-// update is PATCH /contacts/{contact_id}.
-func (s *Server) update(id, contentType string, body []byte, readErr error) Answer {
-	if readErr != nil {
-		return Failure(http.StatusRequestEntityTooLarge, "The body is too large")
-	}
-	if mediaType, _, _ := mime.ParseMediaType(contentType); mediaType != "application/json" {
-		return Failure(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
-	}
-	fields, err := parseUpdate(body)
-	if err != nil {
-		return Failure(http.StatusBadRequest, err.Error())
-	}
-	contact := s.contacts[id]
-	if contact == nil && !s.options.AcceptAnyContact {
-		return Failure(http.StatusNotFound, "Contact not found")
-	}
-	if contact == nil {
-		contact = &Contact{ID: id, Fields: map[string]any{}}
-		s.contacts[id] = contact
-	}
-	maps.Copy(contact.Fields, fields)
-	contact.UpdatedAt = time.Now()
-	contact.Patches++
-	return Answer{Status: http.StatusOK, Header: map[string]string{}}
+	return s.update(target.id, r.Header.Get("Content-Type"), request.Body, readErr)
 }
 
 // Failure is an error answer in the form of OpenCX's page (its ErrorDto).
 func Failure(status int, message string) Answer {
 	body, _ := json.Marshal(map[string]any{"statusCode": status, "message": message, "error": http.StatusText(status)}) // always marshals
 	return Answer{Status: status, Body: string(body), Header: map[string]string{"Content-Type": "application/json"}}
-}
-
-// sortedContacts returns copies of all contacts by ID.
-func (s *Server) sortedContacts() []Contact {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	contacts := make([]Contact, 0, len(s.contacts))
-	for _, id := range slices.Sorted(maps.Keys(s.contacts)) {
-		contacts = append(contacts, s.contacts[id].copy())
-	}
-	return contacts
 }

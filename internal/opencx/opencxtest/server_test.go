@@ -18,6 +18,15 @@ type sent struct {
 	method, path, key, authorization, contentType, body string
 }
 
+// list makes a request one for a list, unless it says its path.
+func list(s sent) sent {
+	s.method, s.body = http.MethodGet, "none"
+	if s.path == "" {
+		s.path = "/contacts"
+	}
+	return s
+}
+
 func (s sent) request(base string) *http.Request {
 	or := func(value, otherwise string) string {
 		if value == "" {
@@ -28,6 +37,9 @@ func (s sent) request(base string) *http.Request {
 	r, err := http.NewRequestWithContext(context.Background(), or(s.method, http.MethodPatch), base+or(s.path, "/contacts/jane"), strings.NewReader(or(s.body, `{"contact":{}}`)))
 	if err != nil {
 		panic(err)
+	}
+	if s.body == "none" {
+		r.Body, r.ContentLength = http.NoBody, 0
 	}
 	if s.authorization != "" {
 		r.Header.Set("Authorization", s.authorization)
@@ -81,6 +93,18 @@ func TestAnswers(t *testing.T) {
 		"a deeper path":               {sent{path: "/contacts/jane/notes"}, 404, "Cannot PATCH this path"},
 		"a path with dots":            {sent{path: "/contacts/../contacts/jane"}, 404, "Cannot PATCH this path"},
 		"another method":              {sent{method: "PUT"}, 405, "Use PATCH"},
+		"another method on the list":  {sent{method: "POST", path: "/contacts"}, 405, "Use GET"},
+		"a list without a key":        {list(sent{key: "none"}), 401, "Unauthorized"},
+		"a list with a wrong key":     {list(sent{key: "bad"}), 401, "Unauthorized"},
+		"a list with a body":          {sent{method: "GET", path: "/contacts"}, 400, "a GET has no body"},
+		"a list at another path":      {list(sent{path: "/contacts/"}), 404, "Cannot GET this path"},
+		"a time without its zone":     {list(sent{path: "/contacts?updated_after=2026-01-02T03:04:05"}), 400, "updated_after must be a date and time of ISO 8601"},
+		"a time that is a number":     {list(sent{path: "/contacts?created_before=7"}), 400, "created_before must be a date and time of ISO 8601"},
+		"an empty time":               {list(sent{path: "/contacts?updated_before="}), 400, "updated_before must be a date and time of ISO 8601"},
+		"a time given twice":          {list(sent{path: "/contacts?created_after=2026-01-02T03:04:05Z&created_after=2026-01-02T03:04:05Z"}), 400, "created_after must be a date and time of ISO 8601"},
+		"a cursor that is none":       {list(sent{path: "/contacts?cursor=x"}), 400, "cursor is invalid"},
+		"an empty cursor":             {list(sent{path: "/contacts?cursor="}), 400, "cursor is invalid"},
+		"a malformed query":           {list(sent{path: "/contacts?a;b"}), 400, "the query is malformed"},
 		"another content type":        {sent{contentType: "text/plain"}, 415, "Content-Type must be application/json"},
 		"no JSON":                     {sent{body: "{"}, 400, "the body is not JSON"},
 		"two JSON values":             {sent{body: `{"contact":{}}{}`}, 400, "the body is more than one JSON value"},
@@ -176,7 +200,7 @@ func TestContactsKeepWhatWasSent(t *testing.T) {
 	send(sent{path: "/gateway/contacts/john", body: `{"contact":{"custom_data":{"b":"2"}}}`})
 	send(sent{path: "/gateway/contacts/john", body: `{"contact":{"name":7}}`})
 	john, ok := s.Contact("john")
-	if got, want := fmt.Sprint(john.Fields), "map[custom_data:map[b:2] name:John]"; !ok || got != want || john.Patches != 2 {
+	if got, want := fmt.Sprint(john.Fields), "map[custom_data:map[a:1 b:2] name:John]"; !ok || got != want || john.Patches != 2 {
 		t.Errorf("contact = %s after %d patches, want %s after 2", got, john.Patches, want)
 	}
 	s.RemoveContact("john")
@@ -304,10 +328,36 @@ func TestInjectedAnswers(t *testing.T) {
 	if c, _ := s.Contact("jane"); c.Patches != 2 {
 		t.Errorf("%d updates were carried out, want two", c.Patches)
 	}
+	s.InjectNext(1, Answer{Status: 200})
+	if status, _ := send(sent{body: `{"contact":{"name":"Jane"}}`}); status != 200 {
+		t.Errorf("an update that is dropped is answered %d, want 200", status)
+	}
+	if c, _ := s.Contact("jane"); c.Patches != 2 || len(c.Fields) > 0 {
+		t.Errorf("%d updates were carried out, and the contact has %v, want two and nothing", c.Patches, c.Fields)
+	}
 	s.InjectNext(5, Answer{Status: 503})
+	s.InjectList(5, Answer{Status: 503})
 	s.ClearFaults()
+	if status, _ := send(list(sent{})); status != 200 {
+		t.Errorf("a list after ClearFaults: %d", status)
+	}
 	if status, _ := send(sent{}); status != 200 {
 		t.Errorf("after ClearFaults: %d", status)
+	}
+}
+
+func TestAnswersForListsAndUpdatesAreInjectedApart(t *testing.T) {
+	s, send := start(t, Options{})
+	s.InjectNext(1, Answer{Status: 503})
+	s.InjectContact("jane", Answer{Status: 422})
+	s.InjectList(2, Answer{Status: 500, Body: "down"})
+	for i, want := range []struct {
+		sent   sent
+		status int
+	}{{list(sent{}), 500}, {sent{}, 503}, {list(sent{}), 500}, {list(sent{}), 200}, {sent{}, 422}} {
+		if status, _ := send(want.sent); status != want.status {
+			t.Errorf("answer %d = %d, want %d", i, status, want.status)
+		}
 	}
 }
 
@@ -384,6 +434,10 @@ func TestControl(t *testing.T) {
 		if status, body := send(sent{}); status != 429 || body != "" {
 			t.Errorf("answer = %d %s", status, body)
 		}
+		send(sent{method: "POST", path: "/_sim/faults", body: `{"list":1,"status":503}`})
+		if status, _ := send(list(sent{})); status != 503 {
+			t.Errorf("status of the list = %d, want 503", status)
+		}
 		send(sent{method: "DELETE", path: "/_sim/faults"})
 		if status, _ := send(sent{}); status != 200 {
 			t.Errorf("status = %d", status)
@@ -398,6 +452,44 @@ func TestControl(t *testing.T) {
 		send(sent{method: "DELETE", path: "/_sim/contacts/john"})
 		if status, _ := send(sent{path: "/contacts/john"}); status != 404 {
 			t.Errorf("status = %d", status)
+		}
+	})
+	t.Run("edits contacts", func(t *testing.T) {
+		s, send := start(t, Options{})
+		send(sent{body: `{"contact":{"name":"Jane","phone":"","custom_data":{"a":"1","b":"2"}}}`})
+		for body, want := range map[string]int{
+			`{"contact":{"email":"jane@example.com","phone":null,"custom_data":{"a":null,"c":"3"}}}`: 200,
+			`{"contact":{"email":"jane"}}`:        400,
+			`{"contact":{"custom_data":{"a":1}}}`: 400,
+			`{"contact":{"custom_data":["a"]}}`:   400,
+			`{"contact":null}`:                    400,
+			strings.Repeat(" ", maxBody+1):        400,
+		} {
+			if status, answer := send(sent{method: "PATCH", path: "/_sim/contacts/jane", body: body}); status != want {
+				t.Errorf("%.80s is answered %d %s, want %d", body, status, answer, want)
+			}
+		}
+		jane, _ := s.Contact("jane")
+		got := fmt.Sprint(jane.Fields, jane.Patches, jane.Edits, jane.Edited)
+		if want := "map[custom_data:map[b:2 c:3] email:jane@example.com name:Jane] 1 1 [custom_data.a custom_data.c email phone]"; got != want {
+			t.Errorf("contact = %s, want %s", got, want)
+		}
+		if n := len(s.Journal()); n != 1 {
+			t.Errorf("%d entries in the journal, want that of the update", n)
+		}
+		if status, _ := send(sent{method: "PATCH", path: "/_sim/contacts/john"}); status != 404 {
+			t.Errorf("an unknown contact is answered %d, want 404", status)
+		}
+	})
+	t.Run("shows the query of a list", func(t *testing.T) {
+		s, send := start(t, Options{})
+		send(list(sent{path: "/contacts?updated_after=2026-01-02T03:04:05Z"}))
+		_, journal := send(sent{method: "GET", path: "/_sim/journal"})
+		if !strings.Contains(journal, `"path":"/contacts","query":"updated_after=2026-01-02T03:04:05Z","status":200,"body":null`) || strings.Contains(journal, "good") {
+			t.Errorf("journal = %s", journal)
+		}
+		if got := s.Journal()[0].RawQuery; got != "updated_after=2026-01-02T03:04:05Z" {
+			t.Errorf("query = %q", got)
 		}
 	})
 	t.Run("shows contacts and journal without keys, headers and overrides", func(t *testing.T) {
@@ -417,6 +509,9 @@ func TestControl(t *testing.T) {
 	})
 	for name, tt := range map[string]struct{ body, want string }{
 		"neither next nor contact": {`{"status":500}`, "either"},
+		"next and list":            {`{"next":1,"list":1,"status":500}`, "either"},
+		"a negative list":          {`{"list":-1,"status":500}`, "either"},
+		"too long a list":          {`{"list":100001,"status":500}`, "either"},
 		"next and contact":         {`{"next":1,"contact":"jane","status":500}`, "either"},
 		"a negative number":        {`{"next":-1,"status":500}`, "either"},
 		"no status":                {`{"next":1}`, "from 200 to 599"},
