@@ -23,6 +23,8 @@ type field struct {
 	most int
 	// fault says what else is wrong with a value, "" when nothing is.
 	fault func(value string) string
+	// listed says that OpenCX's list of contacts shows it.
+	listed bool
 }
 
 // fields are all of them, in the order that the hash has had since v1. Sources,
@@ -63,7 +65,7 @@ type (
 // one is a field with a single value.
 func one(path string, most int, fault func(string) string, in func(*v1alpha1.OpenCXContactSpec) (*string, *v1alpha1.ValueSource), out func(*opencx.Contact) **opencx.Secret) field {
 	return field{
-		path: path, single: true, most: most, fault: fault,
+		path: path, single: true, most: most, fault: fault, listed: true,
 		plain: func(s *v1alpha1.OpenCXContactSpec) map[string]string {
 			if value, _ := in(s); value != nil {
 				return map[string]string{"": *value}
@@ -87,16 +89,16 @@ func one(path string, most int, fault func(string) string, in func(*v1alpha1.Ope
 // many is a field with a map of values.
 func many(path string, fault func(string) string, in func(*v1alpha1.OpenCXContactSpec) (plain, sources), out func(*opencx.Contact) *map[string]opencx.Secret) field {
 	return field{
-		path: path, most: maxValue, fault: fault,
+		path: path, most: maxValue, fault: fault, listed: true,
 		plain: func(s *v1alpha1.OpenCXContactSpec) map[string]string { values, _ := in(s); return values },
 		from:  func(s *v1alpha1.OpenCXContactSpec) map[string]v1alpha1.ValueSource { _, from := in(s); return from },
 		send:  func(c *opencx.Contact, values map[string]opencx.Secret) { *out(c) = values },
 	}
 }
 
-// override is a map below httpActionOverrides.
+// override is a map below httpActionOverrides, which OpenCX takes and never shows.
 func override(name string, fault func(string) string, in func(*v1alpha1.HTTPActionOverrides) (plain, sources), out func(*opencx.HTTPActionOverrides) *map[string]opencx.Secret) field {
-	return many("spec.httpActionOverrides."+name, fault,
+	f := many("spec.httpActionOverrides."+name, fault,
 		func(s *v1alpha1.OpenCXContactSpec) (plain, sources) {
 			if s.HTTPActionOverrides == nil {
 				return nil, nil
@@ -109,6 +111,8 @@ func override(name string, fault func(string) string, in func(*v1alpha1.HTTPActi
 			}
 			return out(c.HTTPActionOverrides)
 		})
+	f.listed = false
+	return f
 }
 
 // at is the place of one value of the field; suffix is "From" for a source.

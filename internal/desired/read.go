@@ -31,11 +31,7 @@ func (e *ValueError) Error() string { return e.text }
 // and returns what to send and what it was made of. A *ValueError is a matter for
 // people; any other error is one of the API server.
 func Read(ctx context.Context, live client.Reader, namespace string, spec *v1alpha1.OpenCXContactSpec) (opencx.Payload, Versions, error) {
-	r := reading{values: map[*field]map[string]opencx.Secret{}, size: map[*field]int{}}
-	if err := r.plain(spec); err != nil {
-		return opencx.Payload{}, nil, err
-	}
-	versions, err := r.sources(ctx, live, namespace, spec)
+	r, versions, err := read(ctx, live, namespace, spec, false)
 	if err != nil {
 		return opencx.Payload{}, nil, err
 	}
@@ -47,12 +43,37 @@ func Read(ctx context.Context, live client.Reader, namespace string, spec *v1alp
 	return payload, versions, nil
 }
 
+// ReadListed is like Read, but of the fields that OpenCX's list of contacts shows alone:
+// an object from which only httpActionOverrides takes values is not read. It returns what
+// is declared, and the versions of what was read, nil when that is nothing.
+func ReadListed(ctx context.Context, reader client.Reader, namespace string, spec *v1alpha1.OpenCXContactSpec) (opencx.Contact, Versions, error) {
+	r, versions, err := read(ctx, reader, namespace, spec, true)
+	if err != nil {
+		return opencx.Contact{}, nil, err
+	}
+	return r.contact(spec), versions, nil
+}
+
 // reading is a contact that is being put together.
 type reading struct {
+	listed  bool // only of the fields that are listed
 	values  map[*field]map[string]opencx.Secret
 	size    map[*field]int // in characters, with the names of a map
 	private []opencx.Secret
 }
+
+// read puts all values together, or with listed only those that are listed.
+func read(ctx context.Context, live client.Reader, namespace string, spec *v1alpha1.OpenCXContactSpec, listed bool) (*reading, Versions, error) {
+	r := &reading{listed: listed, values: map[*field]map[string]opencx.Secret{}, size: map[*field]int{}}
+	if err := r.plain(spec); err != nil {
+		return nil, nil, err
+	}
+	versions, err := r.sources(ctx, live, namespace, spec)
+	return r, versions, err
+}
+
+// has says whether f is a field of the contact that is put together.
+func (r *reading) has(f *field) bool { return f.listed || !r.listed }
 
 // plain adds the values that stand in the manifest. The API server has the same rules,
 // but for control characters in headers; the manifest may be older than they are.
@@ -60,7 +81,7 @@ func (r *reading) plain(spec *v1alpha1.OpenCXContactSpec) error {
 	for i := range fields {
 		f := &fields[i]
 		declared := f.plain(spec)
-		if declared == nil {
+		if declared == nil || !r.has(f) {
 			continue
 		}
 		r.values[f] = make(map[string]opencx.Secret, len(declared))
@@ -96,13 +117,18 @@ func (r *reading) add(f *field, key, value string) (fault string) {
 func (r *reading) sources(ctx context.Context, live client.Reader, namespace string, spec *v1alpha1.OpenCXContactSpec) (Versions, error) {
 	of := map[Object][]source{}
 	for _, source := range sourcesOf(spec) {
-		of[source.object] = append(of[source.object], source)
+		if r.has(source.field) {
+			of[source.object] = append(of[source.object], source)
+		}
 	}
 	if len(of) > maxObjects {
 		return nil, &ValueError{text: fmt.Sprintf("spec takes values from %d Secrets and ConfigMaps, and at most %d are read for a contact: keep its values in fewer of them", len(of), maxObjects)}
 	}
 	var versions Versions
 	for _, object := range Objects(spec) {
+		if of[object] == nil {
+			continue
+		}
 		data, version, err := readObject(ctx, live, namespace, object)
 		if err != nil {
 			return nil, err
@@ -146,7 +172,7 @@ func (s source) shown() string { return s.field.shown("From", s.key) }
 // contact is what has been put together.
 func (r *reading) contact(spec *v1alpha1.OpenCXContactSpec) opencx.Contact {
 	contact := opencx.Contact{Private: r.private}
-	if spec.HTTPActionOverrides != nil {
+	if spec.HTTPActionOverrides != nil && !r.listed {
 		contact.HTTPActionOverrides = &opencx.HTTPActionOverrides{}
 	}
 	for i := range fields {

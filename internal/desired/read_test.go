@@ -45,9 +45,76 @@ func TestSourcesFillTheContact(t *testing.T) {
 	}
 }
 
-func TestAValueThatIsLeftOutIsAbsent(t *testing.T) {
-	source := *secretRef("jane", "a")
+func TestOnlyWhatIsListedIsRead(t *testing.T) {
+	value := func(s string) *opencx.Secret { return ptr.To(opencx.NewSecret(s)) }
+	other := v1alpha1.HTTPActionOverrides{Headers: map[string]string{"X": "a\nb"}, BodyParamsFrom: map[string]v1alpha1.ValueSource{"b": *secretRef("tokens", "b")}}
+	live := objects{
+		"Secret jane":     {"email": "jane@example.com\n", "phone": "+12025550123"},
+		"ConfigMap names": {"jane": "Jane"}, "ConfigMap tiers": {"jane": "1"},
+	}
+	everything := everySource()
+	everything.HTTPActionOverrides.HeadersFrom["Authorization"] = *secretRef("tokens", "bearer")
+	for name, tt := range map[string]struct {
+		spec     v1alpha1.OpenCXContactSpec
+		want     opencx.Contact
+		versions Versions
+	}{
+		"nothing": {},
+		"plain values": {
+			v1alpha1.OpenCXContactSpec{Email: ptr.To("jane@example.com"), Phone: ptr.To(""), CustomData: map[string]string{}},
+			opencx.Contact{Email: value("jane@example.com"), Phone: value(""), CustomData: map[string]opencx.Secret{}}, nil,
+		},
+		"sources, also of what is not listed": {
+			everything,
+			opencx.Contact{
+				Email: value("jane@example.com"), Phone: value("+12025550123"), Name: value("Jane"),
+				CustomData: map[string]opencx.Secret{"plan": *value("enterprise"), "tier": *value("1")},
+				Private:    []opencx.Secret{*value("jane@example.com"), *value("+12025550123")},
+			},
+			Versions{{SecretKind, "jane"}: {"uid of jane", "7"}, {ConfigMapKind, "names"}: {"uid of names", "7"}, {ConfigMapKind, "tiers"}: {"uid of tiers", "7"}},
+		},
+		"a source that is missing and may be": {
+			v1alpha1.OpenCXContactSpec{NameFrom: optional(secretRef("none", "a")), HTTPActionOverrides: &other},
+			opencx.Contact{}, Versions{{SecretKind, "none"}: {}},
+		},
+		"overrides that cannot be sent": {v1alpha1.OpenCXContactSpec{HTTPActionOverrides: &other}, opencx.Contact{}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reads := 0
+			got, versions, err := ReadListed(t.Context(), counted{live, &reads}, "shop", &tt.spec)
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("the contact is another one, error %v", err)
+			}
+			if !reflect.DeepEqual(versions, tt.versions) || reads != len(tt.versions) {
+				t.Errorf("versions: %v after %d reads, want %v", versions, reads, tt.versions)
+			}
+		})
+	}
+}
+
+func TestWhatIsListedHasTheSameBounds(t *testing.T) {
+	for want, spec := range map[string]*v1alpha1.OpenCXContactSpec{
+		"spec.email is not an address that OpenCX accepts, like jane.doe@example.com: correct it": {Email: ptr.To("jane")},
+		`spec.nameFrom: Secret "jane" does not exist: create it with the value under "k"`:         from("nameFrom"),
+		`spec.customDataFrom.a: Secret "jane" does not exist: create it with the value under "k"`: from("customDataFrom.a"),
+	} {
+		contact, versions, err := ReadListed(t.Context(), objects{}, "shop", spec)
+		if problem, is := errors.AsType[*ValueError](err); !is || problem.Error() != want {
+			t.Errorf("error = %v, want %q", err, want)
+		}
+		if versions != nil || !reflect.DeepEqual(contact, opencx.Contact{}) {
+			t.Errorf("%s: something is returned with the error", want)
+		}
+	}
+}
+
+func optional(source *v1alpha1.ValueSource) *v1alpha1.ValueSource {
 	source.SecretKeyRef.Optional = true
+	return source
+}
+
+func TestAValueThatIsLeftOutIsAbsent(t *testing.T) {
+	source := *optional(secretRef("jane", "a"))
 	spec := v1alpha1.OpenCXContactSpec{NameFrom: &source, CustomDataFrom: map[string]v1alpha1.ValueSource{"a": source}, HTTPActionOverrides: &v1alpha1.HTTPActionOverrides{}}
 	for name, live := range map[string]objects{"no Secret": {}, "no key": {"Secret jane": {}}} {
 		got, _, err := Read(t.Context(), live, "shop", &spec)
