@@ -16,22 +16,26 @@ type control struct {
 	at     string // its address; "" for not steering
 	inject string // a fault, in JSON
 	add    string // IDs of contacts to add, separated by commas
+	edit   string // ID of a contact to edit
+	to     string // what to edit it to, in JSON
 	clear  bool
 }
 
 // check refuses flags that do not go together.
 func (c control) check() error {
 	actions := 0
-	for _, given := range []bool{c.inject != "", c.add != "", c.clear} {
+	for _, given := range []bool{c.inject != "", c.add != "", c.edit != "" || c.to != "", c.clear} {
 		if given {
 			actions++
 		}
 	}
 	switch {
 	case c.at == "" && actions > 0:
-		return errors.New("--inject, --add and --clear steer a running simulator: say which with --at")
+		return errors.New("--inject, --add, --edit and --clear steer a running simulator: say which with --at")
 	case c.at != "" && actions != 1:
-		return errors.New("--at needs exactly one of --inject, --add and --clear")
+		return errors.New("--at needs exactly one of --inject, --add, --edit and --clear")
+	case (c.edit == "") != (c.to == ""):
+		return errors.New("--edit says which contact, and --to what to change: give both")
 	}
 	return nil
 }
@@ -48,6 +52,12 @@ func (c control) send(ctx context.Context) error {
 			return fmt.Errorf("--add: %w", err)
 		}
 		method, path, body = http.MethodPost, "contacts", string(ids)
+	case c.edit != "":
+		input, err := json.Marshal(map[string]json.RawMessage{"contact": json.RawMessage(c.to)})
+		if err != nil {
+			return fmt.Errorf("--to: %q is no JSON", c.to)
+		}
+		method, path, body = http.MethodPatch, "contacts/"+url.PathEscape(c.edit), string(input)
 	}
 	address, err := url.JoinPath(c.at, "_sim", path)
 	if err != nil {

@@ -21,22 +21,28 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
-const usage = `A simulator of the OpenCX API. It refuses what the schema of "Update a contact"
-refuses, holds its clients to the rate limit over a trailing window, and shows
-what it received on a page at / and as JSON at /_sim/journal and /_sim/contacts.
+const usage = `A simulator of the OpenCX API: PATCH /contacts/ID and GET /contacts. It refuses
+what the schema of "Update a contact" refuses, holds its clients to the rate
+limit over a trailing window, and shows what it received on a page at / and as JSON at /_sim/journal and /_sim/contacts.
 
 With --at it steers one that is running:
 
   opencx-simulator --at=http://127.0.0.1:8085 --inject='{"next":1,"status":500}'
   opencx-simulator --at=http://127.0.0.1:8085 --inject='{"contact":"ID","status":429,"headers":{"Retry-After":"10"}}'
   opencx-simulator --at=http://127.0.0.1:8085 --inject='{"next":1,"break":"reset"}'
+  opencx-simulator --at=http://127.0.0.1:8085 --inject='{"list":1,"status":503}'
   opencx-simulator --at=http://127.0.0.1:8085 --clear
+  opencx-simulator --at=http://127.0.0.1:8085 --edit=ID --to='{"name":"Jane","phone":null}'
 
-A fault is for the next requests or for all of one contact, and has a status,
-and optionally a body, headers, a delay such as "2s", and a break: "reset"
+A fault is for the next updates, the next lists, or all updates of one contact:
+"next", "list" or "contact". It has a status, and optionally a body, headers, a delay such as "2s", and a break: "reset"
 closes the connection without an answer, "half" in the middle of the body, and
-"hang" answers nothing. The same can be sent to /_sim/faults with POST and
-DELETE.
+"hang" answers nothing. A 200 is an update that OpenCX accepts and drops. The
+same can be sent to /_sim/faults with POST and DELETE.
+
+An edit is one that a person makes in OpenCX: it takes the fields of an update,
+of which a null erases one, and is no request. The same can be made on the page,
+and sent to /_sim/contacts/ID with PATCH, as {"contact": {...}}.
 
 Flags:
 `
@@ -98,9 +104,16 @@ func parseFlags(args []string, out io.Writer) (address string, options opencxtes
 	flags.StringVar(&options.BasePath, "base-path", "", "`path` before /contacts, such as /gateway")
 	flags.BoolVar(&options.RetryAfter, "retry-after", false, "put Retry-After into the 429s of the limit")
 	flags.DurationVar(&options.MinLatency, "latency", 0, "time that passes before every answer, such as 200ms")
+	writeOnly := flags.String("write-only-keys", "", "those of the `tokens` that may not list contacts, separated by commas")
+	flags.IntVar(&options.List.PageSize, "page-size", 100, "contacts on a page of the list")
+	flags.DurationVar(&options.List.CursorLife, "cursor-life", 0, "time for which a cursor of the list works, such as 30s; 0 is for ever")
+	flags.BoolVar(&options.Store.ReplaceCustomData, "replace-custom-data", false, "let an update replace custom_data as a whole, instead of the keys that it has")
+	flags.BoolVar(&options.Store.Normalize, "normalize", false, "hold emails in lower case, and phones as + and digits")
 	flags.StringVar(&steer.at, "at", "", "`address` of a running simulator to steer, instead of serving")
 	flags.StringVar(&steer.inject, "inject", "", "with --at: a `fault`, in JSON")
 	flags.StringVar(&steer.add, "add", "", "with --at: `IDs` of contacts to add, separated by commas")
+	flags.StringVar(&steer.edit, "edit", "", "with --at and --to: `ID` of a contact to edit, as a person does in OpenCX")
+	flags.StringVar(&steer.to, "to", "", "with --edit: the `fields` to change, in JSON; null erases one")
 	flags.BoolVar(&steer.clear, "clear", false, "with --at: end all faults")
 	flags.Usage = func() {}
 	flags.SetOutput(io.Discard)
@@ -124,8 +137,14 @@ func parseFlags(args []string, out io.Writer) (address string, options opencxtes
 	if options.MinLatency < 0 {
 		return "", options, steer, fmt.Errorf("--latency: %s is negative", options.MinLatency)
 	}
+	if options.List.PageSize < 1 {
+		return "", options, steer, fmt.Errorf("--page-size: %d is less than 1", options.List.PageSize)
+	}
+	if options.List.CursorLife < 0 {
+		return "", options, steer, fmt.Errorf("--cursor-life: %s is negative", options.List.CursorLife)
+	}
 	options.Limit, options.Window = limit.Requests, limit.Window
-	options.Keys, options.Contacts = list(*keys), list(*contacts)
+	options.Keys, options.WriteOnlyKeys, options.Contacts = list(*keys), list(*writeOnly), list(*contacts)
 	// An empty list accepts any token, which nobody means who wrote a comma.
 	if *keys != "" && len(options.Keys) == 0 {
 		return "", options, steer, fmt.Errorf("--keys: %q names no token", *keys)

@@ -44,7 +44,13 @@ func begin(ctx context.Context, t *testing.T, args ...string) (address string, e
 
 func patch(t *testing.T, address, id string) int {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, address+"/contacts/"+id, strings.NewReader(`{"contact":{}}`))
+	status, _ := ask(t, http.MethodPatch, address+"/contacts/"+id, `{"contact":{}}`)
+	return status
+}
+
+func ask(t *testing.T, method, address, body string) (status int, answer string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +60,12 @@ func patch(t *testing.T, address, id string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = response.Body.Close()
-	return response.StatusCode
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
 }
 
 func TestItServesAndCanBeSteered(t *testing.T) {
@@ -87,6 +97,40 @@ func TestItServesAndCanBeSteered(t *testing.T) {
 	}
 }
 
+func TestContactsCanBeEditedAndListed(t *testing.T) {
+	address := serve(t, "--contacts=jane,a/b", "--keys=key", "--page-size=1", "--normalize")
+	for _, edit := range [][]string{{"--edit=jane", `--to={"name":"Jane","email":"Jane@example.com"}`}, {"--edit=a/b", `--to={"phone":"+1 202-555-0123"}`}, {"--edit=jane", `--to={"name":null}`}} {
+		if err := run(t.Context(), append(edit, "--at="+address), io.Discard); err != nil {
+			t.Error(err)
+		}
+	}
+	for args, want := range map[string]string{`--edit=john --to={}`: "no such contact", `--edit=jane --to={"name":7}`: "contact.name must be a string", `--edit=jane --to={`: "is no JSON"} {
+		if err := run(t.Context(), append(strings.Fields(args), "--at="+address), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error = %v, want %q", args, err, want)
+		}
+	}
+	_, contacts := ask(t, http.MethodGet, address+"/_sim/contacts", "")
+	for _, want := range []string{`"fields":{"email":"jane@example.com"}`, `"fields":{"phone":"+12025550123"}`, `"edits":2,"edited":["name"]`} {
+		if !strings.Contains(contacts, want) {
+			t.Errorf("%s lacks %s", contacts, want)
+		}
+	}
+	status, page := ask(t, http.MethodGet, address+"/contacts", "")
+	if status != 200 || strings.Count(page, `"id":`) != 1 || strings.Contains(page, `"next":null`) {
+		t.Errorf("list = %d %s, want one contact and a next", status, page)
+	}
+}
+
+func TestAKeyMayBeForUpdatesAlone(t *testing.T) {
+	address := serve(t, "--contacts=jane", "--write-only-keys=key")
+	if status, _ := ask(t, http.MethodGet, address+"/contacts", ""); status != 403 {
+		t.Errorf("list = %d, want 403", status)
+	}
+	if status := patch(t, address, "jane"); status != 200 {
+		t.Errorf("update = %d, want 200", status)
+	}
+}
+
 func TestABadFlagIsRefusedInOneSentence(t *testing.T) {
 	for args, want := range map[string]string{
 		"--limit=0/1m":            "before the slash",
@@ -96,10 +140,14 @@ func TestABadFlagIsRefusedInOneSentence(t *testing.T) {
 		"--keys=,":                "names no token",
 		"--contacts=,":            "names no ID",
 		"--latency=-1s":           "is negative",
+		"--page-size=0":           "less than 1",
+		"--cursor-life=-1s":       "is negative",
 		"--listen=nowhere":        "--listen",
 		"--clear":                 "say which with --at",
 		"--at=http://127.0.0.1:1": "exactly one of",
 		"--at=http://127.0.0.1:1 --clear --add=a": "exactly one of",
+		"--at=http://127.0.0.1:1 --clear --to={}": "exactly one of",
+		"--at=http://127.0.0.1:1 --edit=jane":     "give both",
 		"--at=http://127.0.0.1:1 --clear":         "steering the simulator",
 		"serve":                                   "unexpected argument",
 		"--nonsense":                              "--help lists the flags",
