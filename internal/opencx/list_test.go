@@ -182,7 +182,7 @@ func TestARefusedListIsATypedError(t *testing.T) {
 	if want := (APIError{403, withheld, "", 7 * time.Second}); !ok || *got != want {
 		t.Errorf("error = %+v, want %+v", err, want)
 	}
-	if len(calls) != 1 || calls[0].Method != http.MethodGet || calls[0].StatusCode != 403 {
+	if len(calls) != 1 || calls[0].Method != http.MethodGet || calls[0].StatusCode != http.StatusForbidden {
 		t.Errorf("observed %+v, want one GET with 403", calls)
 	}
 }
