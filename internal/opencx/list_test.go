@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
 
 func TestListContactsSendsTheRequestOfThePage(t *testing.T) {
@@ -218,6 +220,32 @@ func TestAListIsOneRequestOnTheWire(t *testing.T) {
 				list(t, s, client)
 			})
 		}
+	}
+}
+
+func TestTheSimulatorIsListedPageByPage(t *testing.T) {
+	simulator := opencxtest.New(opencxtest.Options{Contacts: []string{"a", "b", "c"}, List: opencxtest.ListOptions{PageSize: 2}})
+	server := simulator.StartHTTP()
+	defer server.Close()
+	client := clientAt(t, server.URL)
+	update := Contact{Phone: secret("+12025550123"), CustomData: map[string]Secret{"plan": {"pro"}}}
+	if err := client.UpdateContact(t.Context(), testKey(t), "b", update.Payload()); err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]ListedContact{}
+	var cursor string
+	for range 2 {
+		page, err := client.ListContacts(t.Context(), testKey(t), time.Unix(0, 0), cursor)
+		if err != nil || page.Date.IsZero() {
+			t.Fatalf("error = %v, Date %s", err, page.Date)
+		}
+		for _, contact := range page.Contacts {
+			listed[contact.ID] = contact
+		}
+		cursor = page.Next
+	}
+	if b := listed["b"]; len(listed) != 3 || cursor != "" || *b.Phone != "+12025550123" || b.CustomData["plan"] != "pro" || b.Name != nil || b.UpdatedAt.IsZero() {
+		t.Errorf("%d contacts and then a cursor %q, b is %s", len(listed), cursor, plain(b))
 	}
 }
 
