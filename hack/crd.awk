@@ -11,8 +11,8 @@ BEGIN {
 	time = "([01][0-9]|2[0-3]):[0-5][0-9]"
 	pattern = "^([1-9][0-9]{3}-(" day ")|(" leap ")-02-29)T" time ":[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]" time ")$"
 
-	times["OpenCXContact"] = 4
-	times["OpenCXOrganization"] = 3
+	times["OpenCXContact"] = 6
+	times["OpenCXOrganization"] = 6
 	maps["OpenCXContact"] = "customData queryParams pathParams bodyParams headers " \
 		"customDataFrom queryParamsFrom pathParamsFrom bodyParamsFrom headersFrom"
 	maps["OpenCXOrganization"] = "matchLabels"

@@ -62,6 +62,31 @@ const (
 	// SuspendedReason: spec.suspend, of the contact or of its organization, holds
 	// back a change that is not yet sent.
 	SuspendedReason = "Suspended"
+	// NotComparedReason: spec.driftPolicy is Report, and OpenCX has not been seen to have
+	// what spec declares, nor something else; nothing is sent.
+	NotComparedReason = "NotCompared"
+	// ReportedReason: spec.driftPolicy is Report, and OpenCX, which never accepted the
+	// contact, has something else than spec declares; nothing is sent.
+	ReportedReason = "Reported"
+)
+
+// DriftedCondition of a contact is True while OpenCX has something else than it was told
+// last, False when it was seen to have what it was told, and Unknown until it was looked
+// at. Absent while it was never to be looked at.
+const DriftedCondition = "Drifted"
+
+// Reasons of a contact's Drifted condition.
+const (
+	// FieldsDifferReason: the fields that the message names differ.
+	FieldsDifferReason = "FieldsDiffer"
+	// RepairedReason: OpenCX has accepted the contact again since fields differed.
+	RepairedReason = "Repaired"
+	// VerifiedReason: OpenCX has what is declared.
+	VerifiedReason = "Verified"
+	// NotVerifiedReason: OpenCX has accepted the contact, and was not looked at since.
+	NotVerifiedReason = "NotVerified"
+	// IgnoredReason: spec.driftPolicy is Ignore.
+	IgnoredReason = "Ignored"
 )
 
 // OvercommittedCondition of an organization is True while the resyncs of its
@@ -87,4 +112,18 @@ const (
 	ResyncsFitReason = "ResyncsFit"
 	// TooManyResyncsReason: resyncs need more than half of the limit.
 	TooManyResyncsReason = "TooManyResyncs"
+)
+
+// DriftCheckedCondition of an organization is True while its contacts are compared with
+// what OpenCX has, every spec.driftCheckInterval.
+const DriftCheckedCondition = "DriftChecked"
+
+// Reasons of an organization's DriftChecked condition.
+const (
+	// SweptReason: the last look for drift came to its end.
+	SweptReason = "Swept"
+	// ListForbiddenReason: OpenCX does not let the API key list contacts.
+	ListForbiddenReason = "ListForbidden"
+	// SweepFailedReason: looks for drift fail, which is tried again.
+	SweepFailedReason = "SweepFailed"
 )

@@ -92,7 +92,9 @@ type OpenCXContactSpec struct {
 	// 16384, and all together up to 40960. At most 10240 of them may be <, >, & and
 	// control characters, so that the cluster can store the contact. A null
 	// is refused. When absent, OpenCX keeps what it has; {} is
-	// sent as it is. The map is replaced as a whole. Data that OpenCX refuses
+	// sent as it is. OpenCX does not document whether it then drops the names that are
+	// not sent; probably it keeps them, so that a name which is taken out of the
+	// manifest stays in OpenCX. To empty one, send it as "". Data that OpenCX refuses
 	// makes Ready False with reason Rejected.
 	// +optional
 	// +mapType=atomic
@@ -120,7 +122,9 @@ type OpenCXContactSpec struct {
 
 	// httpActionOverrides holds values that OpenCX puts into the HTTP actions
 	// it calls on behalf of this contact. When absent, OpenCX keeps what it has.
-	// Overrides that OpenCX refuses make Ready False with reason Rejected.
+	// Overrides that OpenCX refuses make Ready False with reason Rejected. OpenCX does
+	// not show what it has of them, so a change made elsewhere is not seen; sending
+	// them again after the resyncInterval undoes it.
 	// +optional
 	HTTPActionOverrides *HTTPActionOverrides `json:"httpActionOverrides,omitempty"`
 
@@ -137,6 +141,16 @@ type OpenCXContactSpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && (duration(self) == duration('0s') || duration(self) >= duration('5m')) && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h from 5m to 8760h, such as 30m or 24h; use 0s to turn re-sending off"
 	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"` //nolint:kubeapilinter // people write intervals as in Flux and cert-manager; the rules above admit only what decodes
+
+	// driftPolicy says what happens when OpenCX turns out to have something else than
+	// the manifest declares, in email, phone, name or customData: with Correct, the
+	// contact is sent again, less and less often if that does not last; with Report, the
+	// condition Drifted says so and nothing is sent; with Ignore, nobody looks. A contact
+	// with Report that OpenCX has never accepted is compared first, and sent only when the
+	// policy changes, or a reconcile is asked for. When absent, Correct.
+	// +optional
+	// +kubebuilder:validation:Enum=Correct;Report;Ignore
+	DriftPolicy DriftPolicy `json:"driftPolicy,omitempty"`
 
 	// suspend stops the operator from sending this contact while it is true.
 	// Setting or clearing it sends nothing by itself; a change that was held
@@ -334,10 +348,25 @@ type OrganizationReference struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
+// DriftPolicy says what happens when OpenCX has something else than is declared.
+// +enum
+type DriftPolicy string
+
+// The values of DriftPolicy.
+const (
+	// DriftCorrect: the contact is sent again.
+	DriftCorrect DriftPolicy = "Correct"
+	// DriftReport: the condition Drifted says so.
+	DriftReport DriftPolicy = "Report"
+	// DriftIgnore: nobody looks.
+	DriftIgnore DriftPolicy = "Ignore"
+)
+
 // OpenCXContactStatus is what the operator knows about the contact in OpenCX.
 // +kubebuilder:validation:MinProperties=0
 type OpenCXContactStatus struct {
-	// conditions are Ready, Reconciling and Stalled, as kstatus defines them.
+	// conditions are Ready, Reconciling and Stalled, as kstatus defines them, and
+	// Drifted.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -370,6 +399,33 @@ type OpenCXContactStatus struct {
 	// one that OpenCX accepted, without those that were only rate limited. The time until the next attempt grows with it.
 	// +optional
 	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"` //nolint:kubeapilinter // 0 and absent are the same
+
+	// lastVerifiedTime is when OpenCX was last seen to have what the manifest declares.
+	// It is written when that follows a change, of the manifest or in OpenCX. Absent
+	// before the first time.
+	// +optional
+	LastVerifiedTime *metav1.Time `json:"lastVerifiedTime,omitempty"`
+
+	// driftedFields are the fields that OpenCX was seen to have otherwise than the manifest
+	// declares, as email or customData.plan: the first 16 of them. Absent while Drifted is
+	// not True.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=0
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	DriftedFields []string `json:"driftedFields,omitempty"`
+
+	// lastRepairTime is when OpenCX last accepted the contact after it was seen to have
+	// something else. Absent before the first time.
+	// +optional
+	LastRepairTime *metav1.Time `json:"lastRepairTime,omitempty"`
+
+	// consecutiveRepairs counts the repairs between which OpenCX was never left alone for
+	// 24 hours. The time until the next one grows with it, to eight hours.
+	// +optional
+	ConsecutiveRepairs int32 `json:"consecutiveRepairs,omitempty"` //nolint:kubeapilinter // 0 and absent are the same
 
 	// appliedHash identifies what OpenCX has: what the last PATCH that may have been
 	// sent carried, which was accepted, to which API and organization. It is computed

@@ -38,6 +38,18 @@ type OpenCXOrganizationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && (duration(self) == duration('0s') || duration(self) >= duration('5m')) && duration(self) <= duration('8760h')",message="resyncInterval must be a duration in ms, s, m and h from 5m to 8760h, such as 30m or 24h; use 0s to turn re-sending off"
 	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"` //nolint:kubeapilinter // as in OpenCXContact
 
+	// driftCheckInterval is the time after which OpenCX is asked which contacts have
+	// changed, so that those of the manifests that differ are found; see the driftPolicy
+	// of a contact. It costs one request, and more only when many have changed. It is a
+	// duration in ms, s, m and h from 1m to 8760h, such as 10m or 1h; "0s" is never. When
+	// absent, 10m. With an API key that may not list contacts, nothing is found, and the
+	// condition DriftChecked is False with reason ListForbidden.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?s|[0-9]{1,11}([.][0-9]{1,6})?ms)+$') && (duration(self) == duration('0s') || duration(self) >= duration('1m')) && duration(self) <= duration('8760h')",message="driftCheckInterval must be a duration in ms, s, m and h from 1m to 8760h, such as 10m or 1h; use 0s to turn the look for drift off"
+	DriftCheckInterval *metav1.Duration `json:"driftCheckInterval,omitempty"` //nolint:kubeapilinter // as in OpenCXContact
+
 	// suspend stops every request for the organization while it is true. Changes of
 	// its contacts are held back and show there as Ready Unknown with reason
 	// Suspended. When absent, false.
@@ -180,8 +192,8 @@ type NamespaceSelectorRequirement struct {
 // OpenCXOrganizationStatus is what the operator knows about the organization.
 // +kubebuilder:validation:MinProperties=0
 type OpenCXOrganizationStatus struct {
-	// conditions are Ready, Reconciling and Stalled, as kstatus defines them, and
-	// Overcommitted.
+	// conditions are Ready, Reconciling and Stalled, as kstatus defines them,
+	// Overcommitted and DriftChecked.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -208,6 +220,36 @@ type OpenCXOrganizationStatus struct {
 	// API key, give or take ten seconds. Absent before the first.
 	// +optional
 	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
+
+	// sweep is the last look for drift. Absent before the first.
+	// +optional
+	Sweep *SweepStatus `json:"sweep,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+}
+
+// SweepStatus is what the operator knows of its looks for drift.
+// +kubebuilder:validation:MinProperties=0
+type SweepStatus struct {
+	// watermark is the time, by the clock of OpenCX, from which on changes have not been
+	// looked at: the next look begins there. It is moved when all that a look has found is
+	// stored.
+	// +optional
+	Watermark *metav1.Time `json:"watermark,omitempty"`
+
+	// lastTime is when the last look ended that came to its end.
+	// +optional
+	LastTime *metav1.Time `json:"lastTime,omitempty"`
+
+	// lastFullTime is when a look ended that saw all contacts, and not only those that have
+	// changed. Absent before the first; there is one only when a contact is to be compared
+	// that OpenCX does not list as changed.
+	// +optional
+	LastFullTime *metav1.Time `json:"lastFullTime,omitempty"`
+
+	// contactsSeen counts the contacts that OpenCX listed in the last look, in the manifests
+	// or not.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ContactsSeen *int32 `json:"contactsSeen,omitempty"`
 }
 
 // ContactCounts counts contacts.
