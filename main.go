@@ -32,6 +32,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/controller"
 	"github.com/opencx-labs/opencx-operator/internal/notification"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
@@ -101,6 +102,7 @@ func run(ctx context.Context, restConfig *rest.Config, opts options) error {
 		DefaultOrganization:     opts.defaultOrganization,
 		OwnNamespace:            opts.ownNamespace,
 		Limit:                   opts.rateLimit,
+		Drift:                   drift.DefaultTiming,
 		Share:                   opts.budgetShare,
 		ResyncInterval:          opts.resyncInterval,
 		MaxConcurrentReconciles: opts.maxConcurrentReconciles,

@@ -33,6 +33,7 @@ type ContactReconciler struct {
 	flights       *ownership.Flights
 	memory        *memory
 	wakeIn        func(contact types.NamespacedName, after time.Duration)
+	wakeSweep     func(organization types.NamespacedName, after time.Duration)
 }
 
 // +kubebuilder:rbac:groups=contacts.open.cx,resources=opencxcontacts,verbs=get;list;watch
@@ -47,12 +48,12 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if err != nil || !ok {
 		return ctrl.Result{}, r.leave(ctx, request.NamespacedName, err)
 	}
-	d := decide(f, time.Now())
-	var unread error
-	if d.step == load {
-		r.memory.notice(&f, d.unsent) // before what may take long
-		f, unread = r.load(ctx, f)
-		d = decide(f, time.Now())
+	f, d, unread := r.judge(ctx, f)
+	if stored, err := r.compare(ctx, &f, d); err != nil {
+		r.budget.Pass(asker(request.NamespacedName))
+		return again(err)
+	} else if stored {
+		f, d, unread = r.judge(ctx, f)
 	}
 	if debug := log.FromContext(ctx).V(1); debug.Enabled() {
 		debug.Info("Decided", "step", d.step.String(), "cause", d.cause.String(), "due", d.at, "unsent", d.unsent)
@@ -87,17 +88,34 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond), Priority: &priority}, nil
 }
 
+// judge decides what to do with a contact, and reads what a request needs when one seems
+// to be due. unread is why that could not be read.
+func (r *ContactReconciler) judge(ctx context.Context, f facts) (judged facts, d decision, unread error) {
+	d = decide(f, time.Now())
+	if d.step == load {
+		r.memory.notice(&f, d.unsent) // before what may take long
+		f, unread = r.load(ctx, f)
+		d = decide(f, time.Now())
+	}
+	return f, d, unread
+}
+
+// asker is who asks the budget for the requests of a contact.
+func asker(name types.NamespacedName) budget.Asker {
+	return budget.Asker{Namespace: name.Namespace, Name: name.Name}
+}
+
 var (
 	errLost    = errors.New("the connection was closed before the request")
 	errStopped = errors.New("nobody may send any more, since this contact got its slot")
 )
 
-// again has a contact looked at again after err. That it was overtaken is no error:
-// a moment later, the cache knows of it. Nor is that OpenCX closed an idle connection
+// again has a contact looked at again after err. That it was overtaken, or its values were,
+// is no error: a moment later, the cache knows of it. Nor is that OpenCX closed an idle connection
 // just when it was used: the next request has a new one. Nor that it must wait again.
 func again(err error) (ctrl.Result, error) {
 	switch {
-	case errors.Is(err, errOvertaken):
+	case errors.Is(err, errOvertaken), errors.Is(err, errStale):
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case errors.Is(err, errLost), errors.Is(err, errStopped):
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
@@ -118,10 +136,10 @@ func (r *ContactReconciler) unread(name types.NamespacedName, next time.Time, er
 // at; and its place in the queue, which may be one of hours, only when it is gone.
 func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName, err error) error {
 	if err != nil {
-		r.budget.Pass(budget.Asker{Namespace: name.Namespace, Name: name.Name})
+		r.budget.Pass(asker(name))
 		return err
 	}
-	r.budget.Withdraw(budget.Asker{Namespace: name.Namespace, Name: name.Name})
+	r.budget.Withdraw(asker(name))
 	r.memory.forget(name)
 	return r.owners.Gone(ctx, name)
 }
@@ -129,7 +147,7 @@ func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName
 // act does what was decided. It is the only place that takes a slot and sends.
 // Before something else is sent than OpenCX has, it writes the doubt about that.
 func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
-	asker := budget.Asker{Namespace: f.contact.Namespace, Name: f.contact.Name}
+	asker := asker(client.ObjectKeyFromObject(f.contact))
 	waiting := result{unsentSince: r.memory.notice(f, d.unsent)}
 	switch d.step {
 	case send:
@@ -139,6 +157,9 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 	default:
 		r.budget.Withdraw(asker)
 		waiting.waitsForAnother = d.step == await
+		if d.step == compare {
+			r.wakeSweep(f.organization.Name, r.Drift.Settling) // others may come with it
+		}
 		return waiting, nil
 	}
 	flight, ok := r.flights.Begin(f.claim, client.ObjectKeyFromObject(f.contact))
@@ -194,6 +215,7 @@ func (r *ContactReconciler) send(ctx context.Context, slot *budget.Slot, flight 
 	}
 	began := time.Now()
 	err := r.OpenCX.UpdateContact(context.WithoutCancel(ctx), f.loaded.key.APIKey, f.contact.Spec.ContactID, f.loaded.payload)
+	r.memory.ended(f.contact, time.Now())
 	a, ok := answerOf(err)
 	if !ok {
 		slot.Unused()

@@ -30,13 +30,16 @@ const (
 	// await: the contact owns its contactID, but another one still says that OpenCX
 	// has accepted it.
 	await
+	// compare: nothing is sent before OpenCX has been seen to have what is declared, or
+	// something else.
+	compare
 	// send: a PATCH is due.
 	send
 )
 
 // String is the name of a step, for logs.
 func (s step) String() string {
-	return [...]string{"rest", "load", "hold", "yield", "block", "await", "send"}[s]
+	return [...]string{"rest", "load", "hold", "yield", "block", "await", "compare", "send"}[s]
 }
 
 // cause is why a PATCH is due.
@@ -50,18 +53,19 @@ const (
 	turnedAway              // the last attempt, which was urgent, met a 429
 	retry                   // the last attempt failed
 	resync                  // the resync interval has passed
+	drifted                 // OpenCX has something else than it was told
 )
 
 // String is the name of a cause, for logs.
 func (c cause) String() string {
-	return [...]string{"first", "edited", "requested", "keyChanged", "turnedAway", "retry", "resync"}[c]
+	return [...]string{"first", "edited", "requested", "keyChanged", "turnedAway", "retry", "resync", "drifted"}[c]
 }
 
 // class is how urgent a request is, by its cause.
 func (c cause) class() budget.Class {
 	return map[cause]budget.Class{
 		first: budget.Sync, edited: budget.Edit, requested: budget.Edit, keyChanged: budget.Sync,
-		turnedAway: budget.Edit, retry: budget.Sync, resync: budget.Resync,
+		turnedAway: budget.Edit, retry: budget.Sync, resync: budget.Resync, drifted: budget.Resync,
 	}[c]
 }
 
@@ -90,6 +94,8 @@ func decide(f facts, now time.Time) decision {
 		d.step = load // perhaps somebody has only labelled a Secret
 	case held:
 		d.step = hold
+	case f.introduces():
+		d.step = compare
 	case d.at.IsZero() || d.at.After(now):
 		d.step = rest
 	case f.loaded == nil:
@@ -126,11 +132,8 @@ func due(f facts, now time.Time) (cause, time.Time) {
 		return f.retryCause(unsent), heldUntil(told.NextAttemptTime.Time, now)
 	case unsent, told.ConsecutiveFailures > 0:
 		return retry, now
-	case told.LastSyncTime == nil:
-		return resync, time.Time{} // somebody else has written the status
-	default:
-		return resync, resyncDue(f.contact.UID, told.LastSyncTime.Time, f.resyncInterval(), now)
 	}
+	return f.repeated(now)
 }
 
 // retryCause keeps an edit, or a PATCH that somebody asked for, from queueing behind

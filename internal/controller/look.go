@@ -14,6 +14,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
@@ -38,8 +39,13 @@ type facts struct {
 	hash    string
 	sourced bool
 	loaded  *loaded
-	// last is what this process sent last.
-	last sent
+	// last is what this process sent last, and attemptEnded when that ended, whatever it was.
+	last         sent
+	attemptEnded time.Time
+	// listing is what OpenCX lists of the contact and is not compared yet, nil for nothing;
+	// seenUpdate is when what was compared last had changed in OpenCX.
+	listing    *drift.Listing
+	seenUpdate time.Time
 }
 
 // loaded is what a PATCH needs and what only a live read can tell.
@@ -118,7 +124,10 @@ func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName)
 	} else if err != nil {
 		return f, false, fmt.Errorf("reading contact: %w", err)
 	}
-	f = facts{contact: contact, status: contact.Status, last: known.sent}
+	f = facts{
+		contact: contact, status: contact.Status, last: known.sent, attemptEnded: known.attemptEnded,
+		listing: known.listing, seenUpdate: known.seenUpdate,
+	}
 	if known.unsaved != nil {
 		f.status = *known.unsaved
 	}

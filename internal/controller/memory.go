@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 )
 
 // memory is what this process knows of contacts. Some of it is ahead of the
@@ -31,6 +32,12 @@ type remembered struct {
 	doubtful bool
 
 	sent sent
+	// attemptEnded is when the last request ended.
+	attemptEnded time.Time
+	// listing is what OpenCX lists of the contact and is not compared yet; seenUpdate is
+	// when what was compared last had changed in OpenCX.
+	listing    *drift.Listing
+	seenUpdate time.Time
 	// lost says that the connection of the last attempt was closed before it.
 	lost bool
 
@@ -59,10 +66,37 @@ func (m *memory) update(contact *v1alpha1.OpenCXContact, change func(*remembered
 	name := client.ObjectKeyFromObject(contact)
 	r := m.contacts[name]
 	if r.uid != contact.UID {
+		r.drops()
 		r = remembered{uid: contact.UID}
 	}
 	change(&r)
 	m.contacts[name] = r
+}
+
+// drops gives up what is not compared yet.
+func (r *remembered) drops() {
+	if r.listing != nil {
+		r.listing.Done()
+	}
+	r.listing = nil
+}
+
+// list remembers what OpenCX lists of a contact until it is compared.
+func (m *memory) list(contact *v1alpha1.OpenCXContact, listing drift.Listing) {
+	m.update(contact, func(r *remembered) {
+		r.drops()
+		r.listing = &listing
+	})
+}
+
+// compared notes that what OpenCX listed was compared, and what follows from it is stored.
+func (m *memory) compared(contact *v1alpha1.OpenCXContact, listing *drift.Listing) {
+	m.update(contact, func(r *remembered) {
+		r.seenUpdate = listing.UpdatedAt
+		if r.listing == listing {
+			r.drops()
+		}
+	})
 }
 
 // newerThan says that contact is older than what was remembered of it.
@@ -88,6 +122,10 @@ func (m *memory) wrote(contact *v1alpha1.OpenCXContact, resourceVersion string, 
 
 func (m *memory) doubt(contact *v1alpha1.OpenCXContact) {
 	m.update(contact, func(r *remembered) { r.doubtful = true })
+}
+
+func (m *memory) ended(contact *v1alpha1.OpenCXContact, at time.Time) {
+	m.update(contact, func(r *remembered) { r.attemptEnded = at })
 }
 
 func (m *memory) sent(contact *v1alpha1.OpenCXContact, s sent) {
@@ -140,5 +178,7 @@ func (m *memory) settle(contact *v1alpha1.OpenCXContact, observe func(seconds fl
 func (m *memory) forget(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	r := m.contacts[name]
+	r.drops()
 	delete(m.contacts, name)
 }

@@ -79,6 +79,9 @@ var (
 	overcommittedDesc = prometheus.NewDesc("opencx_organization_overcommitted",
 		"1 while the resyncs of an organization's contacts need more than half of its limit, as its condition Overcommitted says.",
 		[]string{"organization"}, nil)
+	watermarkDesc = prometheus.NewDesc("opencx_drift_watermark_age_seconds",
+		"Time since the moment from which on nobody has looked yet for what has changed in OpenCX, by organization.",
+		[]string{"organization"}, nil)
 	leaderDesc = prometheus.NewDesc("opencx_operator_leader",
 		"1 in the replica that leads, and so sends; 0 in the others, which have no series by organization.",
 		nil, nil)
@@ -99,7 +102,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		contactsDesc, notReadyDesc, organizationsDesc, overcommittedDesc, leaderDesc,
+		contactsDesc, notReadyDesc, organizationsDesc, overcommittedDesc, watermarkDesc, leaderDesc,
 		limitDesc, availableDesc, waitingDesc, breakerDesc, drainDesc,
 	} {
 		descs <- desc
@@ -163,6 +166,9 @@ func (c collector) ofOrganizations(ctx context.Context, out chan<- prometheus.Me
 		}
 		gauge(out, organizationsDesc, 1, name, string(ready.Status), ready.Reason)
 		gauge(out, overcommittedDesc, oneIf(meta.IsStatusConditionTrue(conditions, v1alpha1.OvercommittedCondition)), name)
+		if swept := all.Items[i].Status.Sweep; swept != nil && swept.Watermark != nil {
+			gauge(out, watermarkDesc, time.Since(swept.Watermark.Time).Seconds(), name)
+		}
 	}
 	return nil
 }

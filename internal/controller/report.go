@@ -17,6 +17,7 @@ const awaitCheck = time.Second
 
 const (
 	acceptedMessage = "OpenCX has accepted the contact"
+	presentMessage  = "OpenCX has what is declared; nothing had to be sent"
 	// What OpenCX has is what is declared; a request repeats it.
 	resendWaits  = acceptedMessage + "; sending it again waits for its turn in the request budget"
 	resendFailed = acceptedMessage + "; sending it again failed and is retried: "
@@ -52,6 +53,8 @@ func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXC
 		b.held(d.unsent)
 	case d.step == load:
 		next = b.unread(d.unsent, r.unsentSince)
+	case d.step == compare:
+		b.introduced()
 	case d.step == rest:
 		next = d.at
 		b.rests(d.unsent)
@@ -63,6 +66,7 @@ func report(f facts, d decision, r result, now time.Time) (told v1alpha1.OpenCXC
 	if d.step == await {
 		next = now.Add(awaitCheck)
 	}
+	b.drifts()
 	return b.told, next
 }
 
@@ -94,6 +98,10 @@ func (b *book) leaves() {
 	accepted := b.told.Organization
 	if accepted != "" && (b.organization.Problem != nil || accepted != b.organization.Name.String()) {
 		b.told.Organization, b.told.AppliedHash = "", ""
+		if policyOf(b.contact) == v1alpha1.DriftReport {
+			b.told.AttemptedHash = "" // it is compared anew
+		}
+		b.forgetsDrift()
 	}
 }
 
@@ -114,7 +122,11 @@ func (b *book) answered(a answer, sent status.Attempt, silentUntil time.Time) (n
 		s.AppliedHash = sent.Hash
 		s.Organization = b.organization.Name.String()
 		s.ConsecutiveFailures = 0
+		b.accepts(inSync)
 		b.synced(acceptedMessage)
+		if policyOf(b.contact) == v1alpha1.DriftReport {
+			return time.Time{}
+		}
 		return resyncAt(b.contact.UID, b.now, b.resyncInterval())
 	case limited:
 		next = silentUntil
@@ -165,6 +177,10 @@ func (b *book) rests(unsent bool) {
 		b.synced(resendFailed + toldBy(s.LastError).message)
 	default:
 		s.LastError = nil
+		if s.LastSyncTime == nil && s.LastVerifiedTime != nil {
+			b.synced(presentMessage)
+			return
+		}
 		b.synced(acceptedMessage)
 	}
 }
@@ -194,6 +210,7 @@ func (b *book) yields() (next time.Time) {
 	s.AppliedHash, s.AttemptedHash, s.Organization = "", "", ""
 	s.NextAttemptTime, s.LastError = nil, nil
 	s.ConsecutiveFailures = 0
+	b.forgetsDrift()
 	message := fmt.Sprintf("Another OpenCXContact owns this contactID in OpenCXOrganization %s: delete one of the two. Nothing is sent for this one. Capitals, and hyphens of a UUID, make no difference", b.organization.Name)
 	b.stalled(v1alpha1.DuplicateReason, message)
 	return b.title.VacantUntil

@@ -25,6 +25,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
@@ -49,6 +50,8 @@ type Options struct {
 	// ResyncInterval is for contacts that set none, of organizations that set none; 0
 	// is never.
 	ResyncInterval time.Duration
+	// Drift is when OpenCX is asked what has changed, of organizations that do not say.
+	Drift drift.Timing
 	// MaxConcurrentReconciles is how many requests may be under way at one time.
 	MaxConcurrentReconciles int
 	// Lease is asked immediately before each request and each write, whether this
@@ -59,6 +62,8 @@ type Options struct {
 const (
 	// spareWorkers look at contacts while all requests that may be under way are.
 	spareWorkers = 2
+	// sweepWorkers are how many organizations may be asked at one time what has changed.
+	sweepWorkers = 4
 	// maxRetry bounds how long a contact waits that could not be looked at, or whose
 	// status could not be written, so that it is in time when the API server is back.
 	maxRetry = 30 * time.Second
@@ -76,13 +81,15 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	if err := readEarly(mgr, readsNamespaces); err != nil {
 		return nil, err
 	}
-	contacts, organizations := newQueue("opencxcontact"), newQueue("opencxorganization")
+	contacts, organizations, sweeps := newQueue("opencxcontact"), newQueue("opencxorganization"), newQueue("driftsweep")
 	wake := func(name types.NamespacedName) { contacts.add(0, name) }
-	wakeContacts := wakerOfContacts(mgr.GetClient(), func(name types.NamespacedName) { contacts.add(handler.LowPriority, name) })
+	wakeLater := func(name types.NamespacedName) { contacts.add(handler.LowPriority, name) }
+	wakeContacts := wakerOfContacts(mgr.GetClient(), wakeLater)
 	kept := reservations.New(mgr.GetClient(), mgr.GetAPIReader(), options.OwnNamespace)
 	known := organization.New(organization.Options{
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Default: options.DefaultOrganization, Scope: options.Scope,
 		ReadsNamespaces: readsNamespaces, Limit: options.Limit, Share: options.Share, ResyncInterval: options.ResyncInterval,
+		DriftCheckInterval: options.Drift.Interval,
 		DuplicateChanged: func(name types.NamespacedName) {
 			organizations.Add(reconcile.Request{NamespacedName: name})
 			wakeContacts(context.Background(), name) // from the cache, which blocks for nobody
@@ -94,10 +101,17 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		CallTimeout: opencx.CallTimeout,
 		MaxInFlight: options.MaxConcurrentReconciles,
 		Wake: func(asker budget.Asker) {
-			contacts.add(calledPriority, types.NamespacedName{Namespace: asker.Namespace, Name: asker.Name})
+			name := types.NamespacedName{Namespace: asker.Namespace, Name: asker.Name}
+			if asker.Sweep {
+				sweeps.add(calledPriority, name)
+				return
+			}
+			contacts.add(calledPriority, name)
 		},
 		Tell: func(asker budget.Asker) {
-			contacts.add(handler.LowPriority, types.NamespacedName{Namespace: asker.Namespace, Name: asker.Name})
+			if !asker.Sweep { // which says nothing of what it waits for
+				contacts.add(handler.LowPriority, types.NamespacedName{Namespace: asker.Namespace, Name: asker.Name})
+			}
 		},
 		Changed: func(name string) {
 			organizations.Add(reconcile.Request{NamespacedName: organization.ParseName(name)})
@@ -112,7 +126,16 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		wakeIn: func(name types.NamespacedName, after time.Duration) {
 			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)
 		},
+		wakeSweep: func(name types.NamespacedName, after time.Duration) {
+			sweeps.AddAfter(reconcile.Request{NamespacedName: name}, after)
+		},
 	}
+	sweeper := drift.New(drift.Options{
+		Timing: options.Drift, OpenCX: options.OpenCX, Budget: slots, Organizations: known, Contacts: swept{r, wakeLater},
+		Live: mgr.GetAPIReader(), Lease: options.Lease,
+		Wake: func(name types.NamespacedName) { sweeps.add(0, name) },
+		Told: func(name types.NamespacedName) { organizations.add(0, name) },
+	})
 	w := watches{r}
 	if err := w.index(mgr); err != nil {
 		return nil, err
@@ -134,9 +157,12 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 		return nil, fmt.Errorf("setting up the contact controller: %w", err)
 	}
 	if err := w.organizations(mgr, readsNamespaces).WithOptions(controller.Options{NewQueue: organizations.self}).Complete(
-		organization.NewReconciler(mgr.GetClient(), options.Recorder, slots, known, options.Lease, wakeContacts),
+		organization.NewReconciler(mgr.GetClient(), options.Recorder, slots, known, sweeper.TellsOf, options.Lease, wakeContacts),
 	); err != nil {
 		return nil, fmt.Errorf("setting up the organization controller: %w", err)
+	}
+	if err := w.sweeps(mgr).WithOptions(controller.Options{MaxConcurrentReconciles: sweepWorkers, NewQueue: sweeps.self}).Complete(sweeper); err != nil {
+		return nil, fmt.Errorf("setting up the sweeps of drift: %w", err)
 	}
 	return collector{cache: mgr.GetClient(), budget: slots, organizations: known, leads: mgr.Elected()}, nil
 }
@@ -268,4 +294,11 @@ func (w watches) organizations(mgr ctrl.Manager, readsNamespaces bool) *builder.
 		b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.selectingOrganizations), builder.WithPredicates(labelChanges))
 	}
 	return b
+}
+
+// sweeps is the controller of the sweeps of drift, without its reconciler.
+func (w watches) sweeps(mgr ctrl.Manager) *builder.Builder {
+	return ctrl.NewControllerManagedBy(mgr).Named("driftsweep").
+		Watches(&v1alpha1.OpenCXOrganization{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(specChanges)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(w.holdersOfKey), builder.WithPredicates(notInitial))
 }

@@ -13,14 +13,19 @@ type state struct {
 	ready   metav1.ConditionStatus
 	reason  string
 	message string
+	// drift is the reason of Drifted, "" when there is no such condition.
+	drift string
 }
 
 func stateOf(status *v1alpha1.OpenCXContactStatus) state {
-	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	if ready == nil {
-		return state{}
+	var s state
+	if drifted := meta.FindStatusCondition(status.Conditions, v1alpha1.DriftedCondition); drifted != nil {
+		s.drift = drifted.Reason
 	}
-	return state{ready: ready.Status, reason: ready.Reason, message: ready.Message}
+	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+		s.ready, s.reason, s.message = ready.Status, ready.Reason, ready.Message
+	}
+	return s
 }
 
 func (s state) isReady() bool { return s.ready == metav1.ConditionTrue }

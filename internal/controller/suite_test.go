@@ -32,6 +32,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
@@ -144,6 +145,7 @@ type world struct {
 	moreNamespaces      []string
 	selector            labels.Selector
 	lease               func(left time.Duration) error
+	drift               drift.Timing // zero is never to look for it
 }
 
 // newWorld starts a simulator with the given limit, and an operator that keeps
@@ -207,6 +209,7 @@ func (w *world) newOperator() (stop func()) {
 		Limit:                   w.limit,
 		Share:                   w.share,
 		ResyncInterval:          w.resyncInterval,
+		Drift:                   w.drift,
 		MaxConcurrentReconciles: 10,
 		Lease:                   w.lease,
 	})

@@ -195,6 +195,11 @@ func (w watches) organizationsOfSecret(ctx context.Context, object client.Object
 	return requests(names)
 }
 
+// holdersOfKey returns the organizations whose key is in a Secret.
+func (w watches) holdersOfKey(ctx context.Context, object client.Object) []reconcile.Request {
+	return requests(w.allOrganizations(ctx, holdsKeyOf(object)))
+}
+
 // countDelay lets the changes of a moment come together in one count.
 const countDelay = time.Second
 

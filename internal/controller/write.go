@@ -107,6 +107,7 @@ func (r *ContactReconciler) replace(ctx context.Context, contact *v1alpha1.OpenC
 // tell logs a change of state and records an event for it. The log has no text
 // from OpenCX, which may hold personal data.
 func (r *ContactReconciler) tell(ctx context.Context, before, after *v1alpha1.OpenCXContact) {
+	r.tellDrift(ctx, before, after)
 	was, is := stateOf(&before.Status), stateOf(&after.Status)
 	if was.ready == is.ready && was.reason == is.reason || is.message == beingSent {
 		return

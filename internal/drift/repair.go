@@ -1,5 +1,6 @@
-// Package drift tells how what OpenCX has differs from what manifests declare, and how
-// often that may be repaired.
+// Package drift finds out what OpenCX really has: it asks OpenCX from time to time which
+// contacts have changed, and hands them to whoever compares them with the manifests. It
+// tells how they differ, and how often that may be repaired.
 package drift
 
 import "time"

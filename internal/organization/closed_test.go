@@ -115,7 +115,7 @@ func TestAContactIsToldThatNobodyLooksAtTheNamespaceOfItsOrganization(t *testing
 
 func TestNothingIsKeptOfOrganizationsThatTenantsInvent(t *testing.T) {
 	o := New(Options{Cache: one{}, Live: one{}, Limit: budget.DefaultLimit, Share: 1})
-	r := NewReconciler(nil, nil, budget.New(budget.Options{Limit: budget.DefaultLimit}), o, nil, nil)
+	r := NewReconciler(nil, nil, budget.New(budget.Options{Limit: budget.DefaultLimit}), o, nil, nil, nil)
 	for i := range 10_000 { // as the contacts that name them have them looked at
 		name := types.NamespacedName{Namespace: "shop", Name: fmt.Sprintf("invented-%d", i)}
 		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: name}); err != nil {

@@ -31,6 +31,8 @@ type Organization struct {
 	Limit     budget.Limit
 	// ResyncInterval is for contacts that set none; 0 is never.
 	ResyncInterval time.Duration
+	// DriftCheckInterval is between two looks at what OpenCX has; 0 is never.
+	DriftCheckInterval time.Duration
 	// KeyVersion is that of the Secret with the key, as the cache knows it; "" when
 	// there is none.
 	KeyVersion string
@@ -54,6 +56,8 @@ type Options struct {
 	Share float64
 	// ResyncInterval is for organizations that set none; 0 is never.
 	ResyncInterval time.Duration
+	// DriftCheckInterval is for organizations that set none; 0 is never.
+	DriftCheckInterval time.Duration
 	// DuplicateChanged is told the name of an organization whose key turned out to be one
 	// that another had before, or no longer is. It may be nil.
 	DuplicateChanged func(name types.NamespacedName)
@@ -125,13 +129,13 @@ func (o *Organizations) Of(ctx context.Context, contact *v1alpha1.OpenCXContact)
 		return Organization{Name: name, Problem: &status.Problem{Reason: v1alpha1.OrganizationNotFoundReason, Message: o.notFound(name, contact.Namespace), Missing: true}}, nil
 	}
 	secret, err := o.secretOf(ctx, found)
-	limit, _ := o.limitOf(found)
 	if err != nil {
 		return Organization{}, err
 	}
 	return Organization{
 		Name: name, Suspended: found.Spec.Suspend, KeyVersion: secret.ResourceVersion,
-		Limit: limit, ResyncInterval: o.resyncIntervalOf(found),
+		Limit: o.LimitOf(found), ResyncInterval: o.resyncIntervalOf(found),
+		DriftCheckInterval: o.DriftCheckIntervalOf(found),
 	}, nil
 }
 
@@ -157,8 +161,13 @@ func (o *Organizations) WindowOf(ctx context.Context, name types.NamespacedName)
 	if err != nil || found == nil {
 		return o.Limit.Window, err
 	}
-	limit, _ := o.limitOf(found)
-	return limit.Window, nil
+	return o.LimitOf(found).Window, nil
+}
+
+// LimitOf returns this instance's part of the limit of an organization.
+func (o *Organizations) LimitOf(organization *v1alpha1.OpenCXOrganization) budget.Limit {
+	limit, _ := o.limitOf(organization)
+	return limit
 }
 
 // limitOf returns this instance's part of the limit of an organization. raises says
@@ -193,13 +202,26 @@ const MinResyncInterval = 5 * time.Minute
 // ResyncInterval is the interval that is declared, or, when none is, otherwise; 0 is
 // never. One that was stored before the CRD refused it counts as the shortest.
 func ResyncInterval(declared *metav1.Duration, otherwise time.Duration) time.Duration {
+	return interval(declared, otherwise, MinResyncInterval)
+}
+
+func interval(declared *metav1.Duration, otherwise, shortest time.Duration) time.Duration {
 	switch {
 	case declared == nil:
 		return otherwise
 	case declared.Duration <= 0:
 		return 0
 	}
-	return max(declared.Duration, MinResyncInterval)
+	return max(declared.Duration, shortest)
+}
+
+// MinDriftCheckInterval is the shortest time, but for never, between two looks at what
+// OpenCX has that an organization may declare.
+const MinDriftCheckInterval = time.Minute
+
+// DriftCheckIntervalOf is between two looks at what OpenCX has; 0 is never.
+func (o *Organizations) DriftCheckIntervalOf(organization *v1alpha1.OpenCXOrganization) time.Duration {
+	return interval(organization.Spec.DriftCheckInterval, o.DriftCheckInterval, MinDriftCheckInterval)
 }
 
 // IsActive says whether an organization, as namespace/name, exists and is not suspended.

@@ -3,6 +3,7 @@ package organization
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Reconciler struct {
 	recorder      events.EventRecorder
 	budget        *budget.Budget
 	organizations *Organizations
+	sweeps        func(organization types.NamespacedName) Sweeps
 	lease         func(left time.Duration) error
 	wakeContacts  func(ctx context.Context, organization types.NamespacedName)
 
@@ -40,12 +42,20 @@ type Reconciler struct {
 	told  map[types.NamespacedName]string    // the reason why the key cannot be used
 }
 
-// NewReconciler returns a reconciler. lease is asked before a write; an error holds
+// Sweeps are what there is to tell of the looks for drift of an organization.
+type Sweeps struct {
+	// Sweep is the last one, nil when this process has ended none.
+	Sweep *v1alpha1.SweepStatus
+	// Condition is DriftChecked, nil when there is nothing new to say.
+	Condition *metav1.Condition
+}
+
+// NewReconciler returns a reconciler. sweeps is asked what there is to tell of drift. lease is asked before a write; an error holds
 // it back. wakeContacts has the contacts of an organization looked at.
 func NewReconciler(c client.Client, recorder events.EventRecorder, b *budget.Budget, organizations *Organizations,
-	lease func(left time.Duration) error, wakeContacts func(context.Context, types.NamespacedName)) *Reconciler {
+	sweeps func(types.NamespacedName) Sweeps, lease func(left time.Duration) error, wakeContacts func(context.Context, types.NamespacedName)) *Reconciler {
 	return &Reconciler{
-		client: c, recorder: recorder, budget: b, organizations: organizations, lease: lease, wakeContacts: wakeContacts,
+		client: c, recorder: recorder, budget: b, organizations: organizations, sweeps: sweeps, lease: lease, wakeContacts: wakeContacts,
 		wrote: map[types.NamespacedName]time.Time{}, told: map[types.NamespacedName]string{},
 	}
 }
@@ -102,6 +112,7 @@ func (r *Reconciler) look(ctx context.Context, organization *v1alpha1.OpenCXOrga
 	f = facts{
 		organization: organization, account: r.budget.Look(name.String()),
 		most: r.organizations.Limit, shares: r.organizations.Share < 1,
+		sweeps: r.sweeps(name), looks: r.organizations.DriftCheckIntervalOf(organization) > 0,
 	}
 	f.limit, f.raises = r.organizations.limitOf(organization)
 	allowed := organization.Spec.AllowedNamespaces
@@ -177,18 +188,26 @@ func (r *Reconciler) write(ctx context.Context, stored *v1alpha1.OpenCXOrganizat
 	r.mu.Lock()
 	r.wrote[client.ObjectKeyFromObject(stored)] = time.Now()
 	r.mu.Unlock()
-	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
-	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
-		return nil
-	}
-	log.FromContext(ctx).Info("Organization changed state", "ready", is.Status, "reason", is.Reason)
-	eventType := corev1.EventTypeNormal
-	if is.Status == metav1.ConditionFalse {
-		eventType = corev1.EventTypeWarning
-	}
-	r.recorder.Eventf(after, nil, eventType, is.Reason, "Observe", "%s", is.Message)
+	r.tell(ctx, stored, after)
 	return nil
+}
+
+// tell logs a change of state and records an event for it.
+func (r *Reconciler) tell(ctx context.Context, before, after *v1alpha1.OpenCXOrganization) {
+	for _, conditionType := range []string{v1alpha1.ReadyCondition, v1alpha1.DriftCheckedCondition} {
+		was := meta.FindStatusCondition(before.Status.Conditions, conditionType)
+		is := meta.FindStatusCondition(after.Status.Conditions, conditionType)
+		unchanged := is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason
+		if unchanged || was == nil && is.Reason == v1alpha1.SweptReason { // as it should be
+			continue
+		}
+		log.FromContext(ctx).Info("Organization changed state", strings.ToLower(conditionType[:1])+conditionType[1:], is.Status, "reason", is.Reason)
+		eventType := corev1.EventTypeNormal
+		if is.Status == metav1.ConditionFalse {
+			eventType = corev1.EventTypeWarning
+		}
+		r.recorder.Eventf(after, nil, eventType, is.Reason, "Observe", "%s", is.Message)
+	}
 }
 
 // states notes what keeps the key from being used, and says whether it was another

@@ -26,6 +26,8 @@ type facts struct {
 	contacts     v1alpha1.ContactCounts
 	lastSync     *metav1.Time
 	proven       bool // OpenCX has accepted a request with this version of the key
+	sweeps       Sweeps
+	looks        bool // for drift
 	// resyncs is how many requests in a window its contacts need to be sent again.
 	resyncs float64
 }
@@ -45,7 +47,21 @@ func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
 	ready, reason, message, abnormal := f.state(now)
 	status.Mark(&told.Conditions, told.ObservedGeneration, ready, reason, message, abnormal...)
 	f.setOvercommitted(&told)
+	f.setDriftChecked(&told)
 	return told
+}
+
+func (f *facts) setDriftChecked(told *v1alpha1.OpenCXOrganizationStatus) {
+	if f.sweeps.Sweep != nil {
+		told.Sweep = f.sweeps.Sweep
+	}
+	if !f.looks {
+		meta.RemoveStatusCondition(&told.Conditions, v1alpha1.DriftCheckedCondition)
+	} else if f.sweeps.Condition != nil {
+		condition := *f.sweeps.Condition
+		condition.ObservedGeneration = told.ObservedGeneration
+		meta.SetStatusCondition(&told.Conditions, condition)
+	}
 }
 
 // state is what Ready says, and which of Reconciling and Stalled is True with it.

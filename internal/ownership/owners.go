@@ -25,7 +25,12 @@ type Claim struct {
 // ClaimOf returns what a contact claims. Case makes no difference, and neither do
 // the hyphens of a UUID.
 func ClaimOf(contact *v1alpha1.OpenCXContact, organization types.NamespacedName) Claim {
-	id := strings.ToLower(contact.Spec.ContactID)
+	return NewClaim(organization, contact.Spec.ContactID)
+}
+
+// NewClaim is the claim of whoever names that contactID of an organization.
+func NewClaim(organization types.NamespacedName, contactID string) Claim {
+	id := strings.ToLower(contactID)
 	if compact := strings.ReplaceAll(id, "-", ""); len(compact) == 32 && strings.Trim(compact, "0123456789abcdef") == "" {
 		id = compact
 	}

@@ -1,0 +1,294 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// errStale says that the values of a contact are another version than the cache knows.
+var errStale = errors.New("the cache does not know these values yet")
+
+// policyOf is what happens when OpenCX has something else than a contact declares.
+func policyOf(contact *v1alpha1.OpenCXContact) v1alpha1.DriftPolicy {
+	return cmp.Or(contact.Spec.DriftPolicy, v1alpha1.DriftCorrect)
+}
+
+// isIntroduced says that a contact is compared before anything of it is ever sent.
+func isIntroduced(contact *v1alpha1.OpenCXContact, told *v1alpha1.OpenCXContactStatus) bool {
+	return policyOf(contact) == v1alpha1.DriftReport && told.AttemptedHash == "" && told.AppliedHash == ""
+}
+
+// introduces says so of this one, unless somebody asks for a request.
+func (f *facts) introduces() bool { return isIntroduced(f.contact, &f.status) && !f.wished() }
+
+// repeated says when what OpenCX was told is sent again, and why; zero for never.
+func (f *facts) repeated(now time.Time) (cause, time.Time) {
+	policy := policyOf(f.contact)
+	last := f.status.LastSyncTime
+	if last == nil {
+		last = f.status.LastVerifiedTime
+	}
+	var resyncAt time.Time
+	if last != nil && policy != v1alpha1.DriftReport { // else somebody else has written the status
+		resyncAt = resyncDue(f.contact.UID, last.Time, f.resyncInterval(), now)
+	}
+	repairAt := now
+	switch {
+	case policy != v1alpha1.DriftCorrect:
+		return resync, resyncAt
+	case f.state.drift == v1alpha1.IgnoredReason: // what OpenCX has now, nobody knows
+	case f.state.drift == v1alpha1.FieldsDifferReason:
+		repairAt = f.repairAt(now)
+	default:
+		return resync, resyncAt
+	}
+	if !resyncAt.IsZero() && resyncAt.Before(repairAt) {
+		return resync, resyncAt
+	}
+	return drifted, repairAt
+}
+
+// repairAt is when a contact that has drifted is sent again.
+func (f *facts) repairAt(now time.Time) time.Time {
+	last := f.status.LastRepairTime
+	if last == nil {
+		return now
+	}
+	pause := drift.Pause(f.organization.DriftCheckInterval, f.status.ConsecutiveRepairs)
+	if last.After(now) { // the clock of who wrote that was ahead
+		return now
+	}
+	return last.Add(pause)
+}
+
+// compare stores what follows from what OpenCX lists of the contact, if that is to be
+// compared. It says whether there is anything new to decide on.
+func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (stored bool, err error) {
+	if f.listing == nil || d.step == load { // what it has to be compared with cannot be read at present
+		return false, nil
+	}
+	before := f.contact
+	if f.isComparable(r.Drift.Settling) {
+		fields, known, err := r.differences(ctx, f)
+		if err != nil {
+			return false, err
+		}
+		if known {
+			b := book{facts: *f, told: *f.status.DeepCopy(), now: time.Now()}
+			b.found(fields)
+			if err := r.store(ctx, f, b.told); err != nil {
+				return false, err
+			}
+		}
+	}
+	r.memory.compared(f.contact, f.listing)
+	return f.contact != before, nil
+}
+
+// isComparable says that what OpenCX lists is to be compared with what is declared. It is
+// not while something is unsent or failed, which will be sent as a whole, nor when the last
+// request had hardly ended: then OpenCX lists it once more.
+func (f *facts) isComparable(settling time.Duration) bool {
+	switch {
+	case f.organization.Problem != nil, !f.title.Owns, policyOf(f.contact) == v1alpha1.DriftIgnore, f.wished():
+		return false
+	case f.introduces():
+		return true
+	}
+	return f.hash == f.status.AppliedHash && f.status.ConsecutiveFailures == 0 && f.status.NextAttemptTime == nil &&
+		!f.attemptEnded.After(f.listing.RequestedAt.Add(-settling))
+}
+
+// differences compares what OpenCX lists with the values that are declared: of the versions
+// that the cache knows. known is false when they cannot be used.
+func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields []string, known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	spec, namespace := &f.contact.Spec, f.contact.Namespace
+	cached, err := desired.CachedVersions(ctx, r.cache, namespace, spec)
+	if err != nil {
+		return nil, false, err
+	}
+	// What the sweep has read may be older than the cache by now.
+	for _, reader := range []client.Reader{f.listing.Sources, r.live} {
+		declared, versions, err := desired.ReadListed(ctx, reader, namespace, spec)
+		if _, is := errors.AsType[*desired.ValueError](err); is {
+			return nil, false, nil
+		}
+		if err != nil && !errors.Is(err, drift.ErrTooMuch) {
+			return nil, false, fmt.Errorf("reading what is compared: %w", err)
+		}
+		if err == nil && !slices.ContainsFunc(slices.Collect(maps.Keys(versions)), func(object desired.Object) bool {
+			return versions[object] != cached[object]
+		}) {
+			return drift.Differences(declared, f.listing.ListedContact), true, nil
+		}
+	}
+	return nil, false, errStale
+}
+
+// mostFields are how many of those that differ are told.
+const mostFields = 16
+
+// found notes which fields differ: none when OpenCX has what is declared.
+func (b *book) found(fields []string) {
+	if len(fields) == 0 {
+		b.verified()
+		return
+	}
+	s := &b.told
+	if last := s.LastRepairTime; last != nil && b.now.Sub(last.Time) > drift.Forgiven {
+		s.ConsecutiveRepairs = 0
+	}
+	s.DriftedFields = fields[:min(len(fields), mostFields)]
+	b.drift(metav1.ConditionTrue, v1alpha1.FieldsDifferReason, b.difference())
+}
+
+// verified notes that OpenCX has what is declared, unless status says so since the last
+// change.
+func (b *book) verified() {
+	s := &b.told
+	if last := s.LastVerifiedTime; b.state.drift == v1alpha1.VerifiedReason && last != nil && !s.LastAttemptTime.After(last.Time) &&
+		(b.seenUpdate.Equal(b.listing.UpdatedAt) || b.listing.UpdatedAt.Before(last.Add(-clockSkew))) {
+		return
+	}
+	message := "OpenCX has what is declared"
+	if b.contact.Spec.HTTPActionOverrides != nil {
+		message += "; of httpActionOverrides, it does not show what it has"
+	} else if b.introduces() {
+		s.ObservedGeneration = b.contact.Generation
+		s.AppliedHash, s.AttemptedHash = b.hash, status.Attempt{Hash: b.hash}.String()
+		s.Organization = b.organization.Name.String()
+		b.synced(presentMessage)
+	}
+	s.LastVerifiedTime = status.Time(b.listing.RequestedAt)
+	b.drift(metav1.ConditionFalse, v1alpha1.VerifiedReason, message)
+}
+
+// clockSkew is how much the clocks of OpenCX and of this process may differ.
+const clockSkew = 5 * time.Minute
+
+// accepts notes what an accepted PATCH means for what OpenCX has. repeats says that it had
+// been accepted before.
+func (b *book) accepts(repeats bool) {
+	was := b.state.drift
+	switch {
+	case repeats && was == v1alpha1.FieldsDifferReason:
+		b.told.ConsecutiveRepairs++
+		b.told.LastRepairTime = status.Time(b.now)
+		b.drift(metav1.ConditionFalse, v1alpha1.RepairedReason, "OpenCX has accepted the contact again, after "+strings.Join(b.told.DriftedFields, ", ")+" differed")
+	case repeats && was != v1alpha1.IgnoredReason, b.organization.DriftCheckInterval <= 0 && was == "":
+	default:
+		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notVerified)
+	}
+}
+
+const notVerified = "What OpenCX has was not looked at since it accepted the contact"
+
+// difference is what Drifted says while fields differ.
+func (b *book) difference() string {
+	message := "OpenCX has something else than is declared in " + strings.Join(b.told.DriftedFields, ", ")
+	switch n := b.told.ConsecutiveRepairs; {
+	case policyOf(b.contact) == v1alpha1.DriftReport:
+		return message + "; nothing is sent because of that while spec.driftPolicy is Report"
+	case n == 0 || b.told.LastRepairTime == nil:
+		return message + "; the contact is sent again"
+	default:
+		next := b.told.LastRepairTime.Add(drift.Pause(b.organization.DriftCheckInterval, n))
+		return message + fmt.Sprintf("; it was sent again %d times in a row, so that the next time is at %s at the earliest: find out who else changes it, or set spec.driftPolicy to Report or Ignore",
+			n, next.UTC().Format(time.RFC3339))
+	}
+}
+
+// introduced notes that nothing is sent of a contact that OpenCX has never accepted,
+// because its drift is reported and not corrected.
+func (b *book) introduced() {
+	b.told.ObservedGeneration = b.contact.Generation
+	told := meta.FindStatusCondition(b.told.Conditions, v1alpha1.DriftedCondition)
+	if told != nil && told.ObservedGeneration != b.contact.Generation { // it is about another manifest
+		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notCompared)
+		told = nil
+	}
+	const remedy = ": set spec.driftPolicy to Correct, or ask for one request with the annotation " + v1alpha1.ReconcileAtAnnotation
+	switch {
+	case told != nil && told.Reason == v1alpha1.FieldsDifferReason:
+		b.stalled(v1alpha1.ReportedReason, "OpenCX has something else than is declared in "+strings.Join(b.told.DriftedFields, ", ")+
+			". Nothing was ever sent of this contact, and nothing is while spec.driftPolicy is Report: correct the manifest"+strings.Replace(remedy, ":", ",", 1))
+	case told != nil && told.Reason == v1alpha1.VerifiedReason:
+		b.stalled(v1alpha1.NotComparedReason, "OpenCX has what is declared as far as it shows that, but of httpActionOverrides it shows nothing, and nothing is sent while spec.driftPolicy is Report"+remedy)
+	case b.organization.DriftCheckInterval <= 0:
+		b.stalled(v1alpha1.NotComparedReason, "Nothing is sent of a contact whose spec.driftPolicy is Report before it was compared with what OpenCX has, and its organization never looks: its spec.driftCheckInterval is 0s"+remedy)
+	default:
+		b.reconciling(metav1.ConditionUnknown, v1alpha1.NotComparedReason, notCompared)
+	}
+}
+
+const notCompared = "Nothing is sent of a contact whose spec.driftPolicy is Report before it was compared with what OpenCX has, which its organization looks at from time to time; if this lasts, see the condition DriftChecked of that, and whether OpenCX has a contact of this spec.contactID"
+
+// drifts brings Drifted up to date with what has changed besides what OpenCX has.
+func (b *book) drifts() {
+	told := meta.FindStatusCondition(b.told.Conditions, v1alpha1.DriftedCondition)
+	policy := policyOf(b.contact)
+	switch {
+	case policy == v1alpha1.DriftIgnore:
+		b.drift(metav1.ConditionUnknown, v1alpha1.IgnoredReason, "Nobody looks at what OpenCX has while spec.driftPolicy is Ignore")
+	case told == nil, isIntroduced(b.contact, &b.told):
+	case told.Reason == v1alpha1.IgnoredReason && policy == v1alpha1.DriftReport:
+		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notVerified)
+	case told.Reason == v1alpha1.FieldsDifferReason:
+		b.drift(told.Status, told.Reason, b.difference())
+	default:
+		b.drift(told.Status, told.Reason, told.Message)
+	}
+}
+
+func (b *book) drift(is metav1.ConditionStatus, reason, message string) {
+	if reason != v1alpha1.FieldsDifferReason {
+		b.told.DriftedFields = nil
+	}
+	meta.SetStatusCondition(&b.told.Conditions, metav1.Condition{
+		Type: v1alpha1.DriftedCondition, Status: is, Reason: reason, Message: message, ObservedGeneration: max(0, b.told.ObservedGeneration),
+	})
+}
+
+// forgetsDrift notes that what OpenCX has is not this contact's affair.
+func (b *book) forgetsDrift() {
+	meta.RemoveStatusCondition(&b.told.Conditions, v1alpha1.DriftedCondition)
+	b.told.DriftedFields = nil
+}
+
+// tellDrift logs that a contact has drifted, or was repaired, and records an event of the
+// first.
+func (r *ContactReconciler) tellDrift(ctx context.Context, before, after *v1alpha1.OpenCXContact) {
+	was, is := stateOf(&before.Status).drift, stateOf(&after.Status).drift
+	organization := r.organizations.NameFor(after).String()
+	switch {
+	case is == v1alpha1.FieldsDifferReason && (was != is || !slices.Equal(before.Status.DriftedFields, after.Status.DriftedFields)):
+		if was != is {
+			drift.CountFound(organization)
+		}
+		log.FromContext(ctx).Info("Contact has drifted", "contactID", after.Spec.ContactID, "fields", after.Status.DriftedFields)
+		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, v1alpha1.DriftedCondition, "CompareContact", "%s",
+			cutNote("OpenCX has something else than is declared in "+strings.Join(after.Status.DriftedFields, ", ")))
+	case is == v1alpha1.RepairedReason && was == v1alpha1.FieldsDifferReason:
+		drift.CountRepaired(organization)
+		log.FromContext(ctx).Info("Contact was repaired", "contactID", after.Spec.ContactID, "fields", before.Status.DriftedFields)
+	}
+}

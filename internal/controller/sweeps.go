@@ -1,0 +1,81 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/ownership"
+)
+
+// swept are the contacts that the sweeps of drift are for.
+type swept struct {
+	r *ContactReconciler
+	// wake has a contact looked at, behind all that people have edited.
+	wake func(types.NamespacedName)
+}
+
+// Plan implements drift.Contacts.
+func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full time.Time) (plan drift.Plan, err error) {
+	var contacts v1alpha1.OpenCXContactList
+	if err := s.r.cache.List(ctx, &contacts, client.MatchingFields{organization.Index: name.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return plan, fmt.Errorf("listing the contacts of a sweep: %w", err)
+	}
+	unlisted := func(since time.Time) {
+		plan.Unlisted = true
+		if since.After(full) && since.After(plan.Newest) {
+			plan.Newest = since
+		}
+	}
+	may := map[string]bool{}
+	for i := range contacts.Items {
+		contact := &contacts.Items[i]
+		if _, asked := may[contact.Namespace]; !asked {
+			if may[contact.Namespace], err = s.r.organizations.MayUse(ctx, name, contact.Namespace); err != nil {
+				return plan, err
+			}
+		}
+		told, is := &contact.Status, stateOf(&contact.Status)
+		seen := is.drift == v1alpha1.FieldsDifferReason || is.drift == v1alpha1.VerifiedReason
+		switch {
+		case !may[contact.Namespace], policyOf(contact) == v1alpha1.DriftIgnore, is.reason == v1alpha1.DuplicateReason:
+		case isIntroduced(contact, told):
+			if plan.Contacts = true; !seen {
+				unlisted(notReadySince(contact))
+			}
+		case told.LastSyncTime != nil && told.Organization == name.String():
+			plan.Contacts = true
+			if plan.Oldest.IsZero() || told.LastSyncTime.Time.Before(plan.Oldest) {
+				plan.Oldest = told.LastSyncTime.Time
+			}
+			// What is not listed as changed since has perhaps not changed.
+			if is.drift == v1alpha1.NotVerifiedReason && told.AppliedHash != "" && told.LastSyncTime.Time.Before(began.Add(-s.r.Drift.Settling)) {
+				unlisted(told.LastSyncTime.Time)
+			}
+		case told.LastVerifiedTime != nil:
+			plan.Contacts = true
+		}
+	}
+	return plan, nil
+}
+
+// Compare implements drift.Contacts.
+func (s swept) Compare(ctx context.Context, name types.NamespacedName, listed opencx.ListedContact, listing func() drift.Listing) error {
+	var contacts v1alpha1.OpenCXContactList
+	claim := ownership.NewClaim(name, listed.ID)
+	if err := s.r.cache.List(ctx, &contacts, client.MatchingFields{ownership.Index: claim.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("finding the contact that OpenCX lists: %w", err)
+	}
+	for i := range contacts.Items {
+		s.r.memory.list(&contacts.Items[i], listing())
+		s.wake(client.ObjectKeyFromObject(&contacts.Items[i]))
+	}
+	return nil
+}

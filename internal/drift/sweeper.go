@@ -1,0 +1,438 @@
+package drift
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/status"
+)
+
+// Timing is when OpenCX is looked at, and how far what it says of times is believed.
+type Timing struct {
+	// Interval is between two sweeps of an organization that does not say; 0 is never.
+	Interval time.Duration
+	// Overlap is how far before the Date of a sweep's first page the next one begins: more
+	// than the clocks of OpenCX's machines differ.
+	Overlap time.Duration
+	// Settling is how long ago the last request of a contact must have ended for what
+	// OpenCX lists to be newer.
+	Settling time.Duration
+}
+
+// DefaultTiming is the one for OpenCX.
+var DefaultTiming = Timing{Interval: 10 * time.Minute, Overlap: 2 * time.Minute, Settling: 10 * time.Second}
+
+const (
+	// fullShare is the part of the limit that sweeps of all contacts may use, and fullPause
+	// the time after which a contact is looked for again that none of them has shown.
+	fullShare, fullPause = 20, 24 * time.Hour
+	// forbiddenPause is how long a key that may not list contacts is not tried again.
+	forbiddenPause = 24 * time.Hour
+	// patience is how long a page may take to be compared.
+	patience = 10 * time.Minute
+	// believed is how far the clock of OpenCX may be ahead of this one.
+	believed = 5 * time.Minute
+	// mostPages ends a list that has no end.
+	mostPages = 10_000
+	// toldFailures is how many failures in a row are told.
+	toldFailures = 3
+)
+
+// Plan is what a sweep of an organization would be for.
+type Plan struct {
+	// Contacts says that there are contacts to compare.
+	Contacts bool
+	// Oldest is when the contact of which that is longest ago was accepted last; zero
+	// when none was.
+	Oldest time.Time
+	// Unlisted says that there are contacts to compare that a sweep of what has changed
+	// does not show. Newest is since when the last of those is there that no sweep of all
+	// contacts has looked for; zero when there is none.
+	Unlisted bool
+	Newest   time.Time
+}
+
+// Listing is a contact as OpenCX has it.
+type Listing struct {
+	opencx.ListedContact
+	// RequestedAt is when the page was requested.
+	RequestedAt time.Time
+	// Sources reads Secrets and ConfigMaps.
+	Sources client.Reader
+	// Done must be called once when what follows from it is stored.
+	Done func()
+}
+
+// Contacts are those that the manifests declare.
+type Contacts interface {
+	// Plan says what a sweep of an organization would be for. swept is when the last sweep
+	// began, and full the last one of all contacts; zero when there was none.
+	Plan(ctx context.Context, organization types.NamespacedName, swept, full time.Time) (Plan, error)
+	// Compare has those compared that the listing speaks of, for each of which one is
+	// made. It does not wait for that.
+	Compare(ctx context.Context, organization types.NamespacedName, listed opencx.ListedContact, listing func() Listing) error
+}
+
+// Lister is OpenCX: see opencx.Client.
+type Lister interface {
+	ListContacts(ctx context.Context, key opencx.APIKey, updatedAfter time.Time, cursor string) (opencx.Page, error)
+}
+
+// Options are what a Sweeper works with. Every field is required.
+type Options struct {
+	Timing
+	OpenCX        Lister
+	Budget        *budget.Budget
+	Organizations *organization.Organizations
+	Contacts      Contacts
+	// Live reads Secrets and ConfigMaps from the API server.
+	Live client.Reader
+	// Lease is asked immediately before each request, whether this process will lead for
+	// that long.
+	Lease func(left time.Duration) error
+	// Wake has the Sweeper look at an organization, and Told who writes its status.
+	Wake, Told func(organization types.NamespacedName)
+}
+
+// Sweeper reconciles organizations: it sweeps those of which it is time. What it comes to
+// know of an organization itself, another reconciler writes.
+type Sweeper struct {
+	Options
+
+	mu   sync.Mutex
+	sees map[types.NamespacedName]*sight
+}
+
+// sight is what is known of the sweeps of an organization.
+type sight struct {
+	pass *pass // nil when none is under way
+
+	failures  int       // in a row
+	notBefore time.Time // the next request, after a failure
+	// refusedKey may not list contacts, and is not tried before refusedUntil.
+	refusedKey   string
+	refusedUntil time.Time
+
+	began     time.Time // the last sweep that came to its end
+	fullBegan time.Time // the last one of all contacts
+	fullAfter time.Time // the next one
+
+	// What is told, guarded by the mutex of the Sweeper.
+	told organization.Sweeps
+}
+
+// New returns a Sweeper that has swept nothing.
+func New(options Options) *Sweeper {
+	return &Sweeper{Options: options, sees: map[types.NamespacedName]*sight{}}
+}
+
+// TellsOf returns what there is to say of an organization.
+func (s *Sweeper) TellsOf(name types.NamespacedName) organization.Sweeps {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seen := s.sees[name]; seen != nil {
+		return seen.told
+	}
+	return organization.Sweeps{}
+}
+
+func (s *Sweeper) sight(name types.NamespacedName) *sight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sees[name] == nil {
+		s.sees[name] = &sight{}
+	}
+	return s.sees[name]
+}
+
+func (s *Sweeper) forget(name types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sees, name)
+	forgetCounts(name.String())
+}
+
+// asker is who asks the budget for the requests of a sweep.
+func asker(name types.NamespacedName) budget.Asker {
+	return budget.Asker{Namespace: name.Namespace, Name: name.Name, Sweep: true}
+}
+
+// Reconcile takes the sweep of an organization one step further: it begins one, asks for a
+// page, or ends it when all that was found is stored. It never waits.
+func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	name := request.NamespacedName
+	found, err := s.Organizations.Get(ctx, name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if found == nil {
+		s.Budget.Withdraw(asker(name))
+		s.forget(name)
+		return ctrl.Result{}, nil
+	}
+	seen, interval := s.sight(name), s.Organizations.DriftCheckIntervalOf(found)
+	if interval <= 0 || found.Spec.Suspend {
+		seen.pass = nil
+		s.Budget.Withdraw(asker(name))
+		return ctrl.Result{}, nil
+	}
+	next, err := s.step(ctx, found, seen, interval)
+	if err != nil {
+		s.Budget.Pass(asker(name))
+		return ctrl.Result{}, err
+	}
+	if next.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
+}
+
+// step does what is next, and returns when to look again without being woken, zero for
+// never.
+func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration) (next time.Time, err error) {
+	name, now := client.ObjectKeyFromObject(found), time.Now()
+	key, err := s.Organizations.Key(ctx, name)
+	if err != nil {
+		return now, err
+	}
+	if key.Problem != nil || key.Version == seen.refusedKey && now.Before(seen.refusedUntil) {
+		seen.pass = nil
+		s.Budget.Withdraw(asker(name))
+		return now.Add(interval), nil // or when the key changes
+	}
+	if seen.pass == nil {
+		begins, full, plan, err := s.due(ctx, found, seen, interval, now)
+		if err != nil {
+			return now, err
+		}
+		if begins.After(now) {
+			s.Budget.Withdraw(asker(name))
+			return begins, nil
+		}
+		seen.pass = s.begin(found, plan, full)
+	}
+	p := seen.pass
+	switch {
+	case p.pending.Load() > 0 && now.Sub(p.handedAt) > patience:
+		seen.pass = nil
+		return s.failed(ctx, found, seen, interval, "what OpenCX listed could not be compared within "+patience.String()), nil
+	case p.pending.Load() > 0:
+		return now.Add(patience), nil // it is woken at the end of that
+	case p.ended:
+		s.end(found, seen, interval)
+		return now, nil
+	case seen.notBefore.After(now):
+		s.Budget.Withdraw(asker(name))
+		return seen.notBefore, nil
+	}
+	slot, _ := s.Budget.Take(budget.Ask{
+		Organization: name.String(), Limit: s.Organizations.LimitOf(found), Key: key.Key,
+		Asker: asker(name), Class: budget.Resync, Past: budget.Bystander,
+	})
+	if slot == nil {
+		return time.Time{}, nil // it is woken when it is its turn
+	}
+	if err := s.Lease(opencx.CallTimeout); err != nil || ctx.Err() != nil {
+		slot.Unused()
+		return now, err
+	}
+	if !slot.Sent() {
+		slot.Unused()
+		return now, nil
+	}
+	requestsTotal.WithLabelValues(name.String()).Inc()
+	p.requests++
+	requestedAt := time.Now()
+	page, err := s.OpenCX.ListContacts(context.WithoutCancel(ctx), key.APIKey, p.after, p.cursor)
+	a := answerOf(err)
+	a.end(slot)
+	log.FromContext(ctx).V(1).Info("Asked OpenCX what has changed", "contacts", len(page.Contacts), "full", p.full, "answer", a.text)
+	if a.meaning != usable {
+		return s.refused(ctx, found, seen, interval, a, key.Version), nil
+	}
+	seen.failures, seen.notBefore, seen.refusedKey = 0, time.Time{}, ""
+	if !key.Proven {
+		s.Organizations.KeyProven(name, key.Version)
+	}
+	if text := p.takes(page, requestedAt, s.Overlap); text != "" {
+		seen.pass = nil
+		return s.failed(ctx, found, seen, interval, text), nil
+	}
+	contactsSeen.WithLabelValues(name.String()).Add(float64(len(page.Contacts)))
+	if err := s.hand(ctx, name, p, page, requestedAt); err != nil {
+		seen.pass = nil // it is begun anew
+		return now, err
+	}
+	return time.Now().Add(patience), nil
+}
+
+// due is when the next sweep begins, and whether it looks at all contacts.
+func (s *Sweeper) due(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, now time.Time) (at time.Time, full bool, plan Plan, err error) {
+	at, fullAfter, fullBegan := found.CreationTimestamp.Add(interval), seen.fullAfter, seen.fullBegan
+	if last := s.lastOf(found); last != nil {
+		if last.LastTime != nil {
+			at = last.LastTime.Add(interval)
+		}
+		if fullBegan.IsZero() && last.LastFullTime != nil { // by a process before this one
+			fullAfter, fullBegan = last.LastFullTime.Add(interval), last.LastFullTime.Time
+		}
+	}
+	plan, err = s.Contacts.Plan(ctx, client.ObjectKeyFromObject(found), seen.began, fullBegan)
+	if err != nil || !plan.Contacts {
+		return now.Add(interval), false, plan, err
+	}
+	at = notAhead(at, interval, now)
+	if plan.Unlisted {
+		fullAt := fullBegan.Add(fullPause)
+		if !plan.Newest.IsZero() {
+			fullAt = plan.Newest.Add(s.Settling)
+		}
+		if fullAt.Before(fullAfter) {
+			fullAt = fullAfter
+		}
+		if fullAt = notAhead(fullAt, fullPause, now); fullAt.Before(at) {
+			at = fullAt
+		}
+		full = !fullAt.After(at)
+	}
+	if at.Before(seen.notBefore) {
+		at = seen.notBefore
+	}
+	return at, full, plan, nil
+}
+
+// notAhead is at, or now for a time that is further ahead than it can be: whoever wrote
+// that had a clock that was.
+func notAhead(at time.Time, most time.Duration, now time.Time) time.Time {
+	if at.After(now.Add(most)) {
+		return now
+	}
+	return at
+}
+
+// lastOf is what is known of the last sweep: by this process, or by one before it.
+func (s *Sweeper) lastOf(found *v1alpha1.OpenCXOrganization) *v1alpha1.SweepStatus {
+	if told := s.TellsOf(client.ObjectKeyFromObject(found)); told.Sweep != nil {
+		return told.Sweep
+	}
+	return found.Status.Sweep
+}
+
+// begin begins a sweep of what has changed since the watermark, or of all contacts.
+func (s *Sweeper) begin(found *v1alpha1.OpenCXOrganization, plan Plan, full bool) *pass {
+	p := &pass{full: full, sources: NewSources(s.Live)}
+	last := s.lastOf(found)
+	switch {
+	case full || last == nil && plan.Oldest.IsZero():
+		p.full = true
+	case last != nil && last.Watermark != nil:
+		p.after = last.Watermark.Time
+	default:
+		p.after = plan.Oldest.Add(-s.Overlap)
+	}
+	return p
+}
+
+// hand has the contacts of a page compared.
+func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, page opencx.Page, requestedAt time.Time) error {
+	p.handedAt = time.Now()
+	p.pending.Add(1) // until all are handed out
+	done := func() {
+		if p.pending.Add(-1) == 0 {
+			s.Wake(name)
+		}
+	}
+	defer done()
+	for _, listed := range page.Contacts {
+		if err := s.Contacts.Compare(ctx, name, listed, func() Listing {
+			p.pending.Add(1)
+			return Listing{ListedContact: listed, RequestedAt: requestedAt, Sources: p.sources, Done: sync.OnceFunc(done)}
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end ends a sweep of which everything is stored that it has found.
+func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration) {
+	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
+	seen.pass = nil
+	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: &p.seen}
+	if last := s.lastOf(found); last != nil {
+		swept.LastFullTime = last.LastFullTime
+	}
+	seen.began = p.requestedAt
+	if p.full {
+		swept.LastFullTime = status.Time(now)
+		limit := s.Organizations.LimitOf(found)
+		seen.fullBegan = p.requestedAt
+		seen.fullAfter = now.Add(max(interval, fullShare*time.Duration(p.requests)*limit.Window/time.Duration(limit.Requests)))
+	}
+	sweepsTotal.WithLabelValues(name.String(), "swept").Inc()
+	s.tell(name, seen, organization.Sweeps{Sweep: swept, Condition: &metav1.Condition{
+		Status: metav1.ConditionTrue, Reason: v1alpha1.SweptReason, Message: "The contacts are compared with what OpenCX has",
+	}})
+}
+
+// refused notes that OpenCX has not answered with a page, and returns when to ask again.
+func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, a answer, keyVersion string) (next time.Time) {
+	name := client.ObjectKeyFromObject(found)
+	switch {
+	case a.meaning == limited:
+		return time.Now() // the budget knows when
+	case a.meaning == forbidden:
+		seen.pass, seen.refusedKey, seen.refusedUntil = nil, keyVersion, time.Now().Add(forbiddenPause)
+		sweepsTotal.WithLabelValues(name.String(), "forbidden").Inc()
+		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: v1alpha1.ListForbiddenReason,
+			Message: "OpenCX does not let the API key list contacts (403), so nobody sees when they change in OpenCX; contacts are sent all the same. It is tried again once a day, and when the key changes: give it the scope contacts:read, or set spec.driftCheckInterval to 0s",
+		}})
+		return time.Now().Add(interval)
+	case a.meaning == refused && seen.pass.cursor != "" && !seen.pass.again:
+		was := seen.pass // of which the cursor was perhaps too old
+		seen.pass = &pass{full: was.full, after: was.after, sources: was.sources, requests: was.requests, again: true}
+		return time.Now()
+	case a.meaning == refused:
+		seen.pass = nil
+	}
+	return s.failed(ctx, found, seen, interval, a.text)
+}
+
+// failed notes that a sweep has come no further, and returns when it is tried again.
+func (s *Sweeper) failed(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, text string) (next time.Time) {
+	name := client.ObjectKeyFromObject(found)
+	seen.failures++
+	seen.notBefore = time.Now().Add(min(interval, time.Minute<<min(seen.failures-1, 6)))
+	sweepsTotal.WithLabelValues(name.String(), "failed").Inc()
+	if seen.failures == toldFailures {
+		log.FromContext(ctx).Info("Looking for drift fails", "reason", text)
+	}
+	if seen.failures >= toldFailures {
+		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: v1alpha1.SweepFailedReason,
+			Message: fmt.Sprintf("The look at what OpenCX has fails, which is tried again: %s", text),
+		}})
+	}
+	return seen.notBefore
+}
+
+func (s *Sweeper) tell(name types.NamespacedName, seen *sight, told organization.Sweeps) {
+	told.Condition.Type = v1alpha1.DriftCheckedCondition
+	s.mu.Lock()
+	seen.told = told
+	s.mu.Unlock()
+	s.Told(name)
+}
