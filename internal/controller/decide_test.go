@@ -118,6 +118,29 @@ func limitedResend(f *facts) {
 	f.status.LastHandledReconcileAt = f.wish()
 }
 
+// hasDrifted and wasIgnored are what Drifted says.
+func hasDrifted(f *facts) {
+	b := book{facts: *f, told: f.status}
+	b.found([]string{"email"})
+	f.status = b.told
+}
+
+func wasIgnored(f *facts) {
+	b := book{facts: *f, told: f.status}
+	b.drift(metav1.ConditionUnknown, v1alpha1.IgnoredReason, "ignored")
+	f.status = b.told
+}
+
+func repairedAnHourAgo(times int32) change {
+	return func(f *facts) {
+		f.status.LastRepairTime, f.status.ConsecutiveRepairs = status.Time(testTime.Add(-time.Hour)), times
+	}
+}
+
+func policy(policy v1alpha1.DriftPolicy) change {
+	return func(f *facts) { f.contact.Spec.DriftPolicy = policy }
+}
+
 func neverSynced(f *facts) { f.status.LastSyncTime = nil }
 
 func TestDecide(t *testing.T) {
@@ -161,8 +184,25 @@ func TestDecide(t *testing.T) {
 		"accepted while the clock was a year ahead":                 {[]change{clockWas(365 * 24 * time.Hour), isLoaded}, decision{send, resync, now, false}},
 		"the same, and never sent again":                            {[]change{clockWas(365 * 24 * time.Hour), func(f *facts) { f.contact.Spec.ResyncInterval = &metav1.Duration{} }}, decision{rest, resync, never, false}},
 		"accepted while the clock was five seconds ahead":           {[]change{syncedNow, clockWas(5 * time.Second)}, decision{rest, resync, resyncAt("u", testTime.Add(5*time.Second), 24*time.Hour), false}},
-		"suspended":              {[]change{isSuspended}, decision{hold, resync, tomorrow, false}},
-		"suspended with an edit": {[]change{isSuspended, wasEdited}, decision{hold, edited, now, true}},
+		"drifted":                                                         {[]change{hasDrifted, isLoaded}, decision{send, drifted, now, false}},
+		"drifted, and not read yet":                                       {[]change{hasDrifted}, decision{load, drifted, now, false}},
+		"drifted, once repaired an hour ago":                              {[]change{hasDrifted, repairedAnHourAgo(1), isLoaded}, decision{send, drifted, testTime.Add(-time.Hour + 10*time.Minute), false}},
+		"drifted, and repaired often":                                     {[]change{hasDrifted, repairedAnHourAgo(4)}, decision{rest, drifted, testTime.Add(7 * time.Hour), false}},
+		"drifted, repaired often, and the resync comes before":            {[]change{hasDrifted, repairedAnHourAgo(4), everySecond, isLoaded}, decision{send, resync, resyncAt("u", testTime.Add(-time.Hour), 5*time.Minute), false}},
+		"drifted, repaired while the clock was ahead":                     {[]change{hasDrifted, repairedAnHourAgo(4), func(f *facts) { f.status.LastRepairTime = status.Time(testTime.Add(time.Hour)) }, isLoaded}, decision{send, drifted, now, false}},
+		"drifted, and the repair failed":                                  {[]change{hasDrifted, resendFailedSoftly, retryLater}, decision{rest, retry, later, false}},
+		"drifted, and suspended":                                          {[]change{hasDrifted, isSuspended}, decision{hold, drifted, now, false}},
+		"drifted, which is reported":                                      {[]change{hasDrifted, policy(v1alpha1.DriftReport), aDayPassed}, decision{rest, resync, never, false}},
+		"drifted, edited, which is reported":                              {[]change{hasDrifted, policy(v1alpha1.DriftReport), wasEdited, isLoaded}, decision{send, edited, now, true}},
+		"ignored, as it was before":                                       {[]change{wasIgnored, policy(v1alpha1.DriftIgnore)}, decision{rest, resync, tomorrow, false}},
+		"no longer ignored":                                               {[]change{wasIgnored, isLoaded}, decision{send, drifted, now, false}},
+		"no longer ignored, but reported":                                 {[]change{wasIgnored, policy(v1alpha1.DriftReport)}, decision{rest, resync, never, false}},
+		"verified and never sent: the resync counts from then":            {[]change{neverSynced, func(f *facts) { f.status.LastVerifiedTime = status.Time(testTime.Add(-time.Hour)) }}, decision{rest, resync, tomorrow, false}},
+		"introduced":                                                      {[]change{neverSent, policy(v1alpha1.DriftReport)}, decision{compare, first, now, true}},
+		"introduced, with a wish":                                         {[]change{neverSent, policy(v1alpha1.DriftReport), wish, isLoaded}, decision{send, first, now, true}},
+		"introduced, and suspended":                                       {[]change{neverSent, policy(v1alpha1.DriftReport), isSuspended}, decision{hold, first, now, true}},
+		"suspended":                                                       {[]change{isSuspended}, decision{hold, resync, tomorrow, false}},
+		"suspended with an edit":                                          {[]change{isSuspended, wasEdited}, decision{hold, edited, now, true}},
 		"suspended with a Secret that moved: the value is looked at":      {[]change{isSuspended, wasEdited, hasSources}, decision{load, edited, now, true}},
 		"its organization is suspended":                                   {[]change{orgIsSuspended, wasEdited}, decision{hold, edited, now, true}},
 		"accepted, and the organization is gone":                          {[]change{orgIsMissing}, decision{block, resync, tomorrow, false}},
@@ -204,6 +244,7 @@ func TestEveryPairOfStatesThatCanMeet(t *testing.T) {
 		}, send},
 		{"a wish", wish, send},
 		{"resync due", aDayPassed, send},
+		{"drifted", hasDrifted, send},
 	}
 	for i, upper := range states {
 		for _, lower := range states[i+1:] {
