@@ -111,7 +111,7 @@ var _ = Describe("Drift", func() {
 		before, lists := versions(), w.requests(http.MethodGet)()
 		for begun := w.sweptAt(ctx); ; {
 			if swept := w.sweptAt(ctx); swept.Sub(begun) >= 5*time.Second {
-				Expect(w.requests(http.MethodGet)()-lists).To(BeNumerically("~", int(swept.Sub(begun)/time.Second), 1))
+				Expect(w.requests(http.MethodGet)() - lists).To(BeNumerically("~", int(swept.Sub(begun)/time.Second), 1))
 				break
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -85,35 +85,45 @@ func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (
 		return false, nil
 	}
 	before := f.contact
-	if f.isComparable(r.Drift.Settling) {
+	b := book{facts: *f, told: *f.status.DeepCopy(), now: time.Now()}
+	switch {
+	case f.isRecent(r.Drift.Settling):
+	case f.isComparable():
 		fields, known, err := r.differences(ctx, f)
 		if err != nil {
 			return false, err
 		}
 		if known {
-			b := book{facts: *f, told: *f.status.DeepCopy(), now: time.Now()}
 			b.found(fields)
-			if err := r.store(ctx, f, b.told); err != nil {
-				return false, err
-			}
+		} else {
+			b.passedOver()
 		}
+	default:
+		b.passedOver()
+	}
+	if err := r.store(ctx, f, b.told); err != nil {
+		return false, err
 	}
 	r.memory.compared(f.contact, f.listing)
 	return f.contact != before, nil
 }
 
-// isComparable says that what OpenCX lists is to be compared with what is declared. It is
-// not while something is unsent or failed, which will be sent as a whole, nor when the last
-// request had hardly ended: then OpenCX lists it once more.
-func (f *facts) isComparable(settling time.Duration) bool {
+// isComparable says that what OpenCX lists can be compared with what is declared: nothing
+// else is unsent, and nothing failed.
+func (f *facts) isComparable() bool {
 	switch {
 	case f.organization.Problem != nil, !f.title.Owns, policyOf(f.contact) == v1alpha1.DriftIgnore, f.wished():
 		return false
 	case f.introduces():
 		return true
 	}
-	return f.hash == f.status.AppliedHash && f.status.ConsecutiveFailures == 0 && f.status.NextAttemptTime == nil &&
-		!f.attemptEnded.After(f.listing.RequestedAt.Add(-settling))
+	return f.hash == f.status.AppliedHash && f.status.ConsecutiveFailures == 0 && f.status.NextAttemptTime == nil
+}
+
+// isRecent says that a request had hardly ended when OpenCX was asked, or has since: then
+// OpenCX lists the contact once more.
+func (f *facts) isRecent(settling time.Duration) bool {
+	return f.attemptEnded.After(f.listing.RequestedAt.Add(-settling))
 }
 
 // differences compares what OpenCX lists with the values that are declared: of the versions
@@ -165,7 +175,8 @@ func (b *book) found(fields []string) {
 // change.
 func (b *book) verified() {
 	s := &b.told
-	if last := s.LastVerifiedTime; b.state.drift == v1alpha1.VerifiedReason && last != nil && !s.LastAttemptTime.After(last.Time) &&
+	last, attempted := s.LastVerifiedTime, s.LastAttemptTime
+	if b.state.drift == v1alpha1.VerifiedReason && last != nil && (attempted == nil || !attempted.After(last.Time)) &&
 		(b.seenUpdate.Equal(b.listing.UpdatedAt) || b.listing.UpdatedAt.Before(last.Add(-clockSkew))) {
 		return
 	}
@@ -180,6 +191,15 @@ func (b *book) verified() {
 	}
 	s.LastVerifiedTime = status.Time(b.listing.RequestedAt)
 	b.drift(metav1.ConditionFalse, v1alpha1.VerifiedReason, message)
+}
+
+// passedOver notes that the contact has changed in OpenCX and could not be compared. What
+// is unsent will make up for that, unless it is taken back; then a sweep of all contacts
+// does.
+func (b *book) passedOver() {
+	if b.told.AppliedHash != "" && b.state.drift != v1alpha1.FieldsDifferReason && policyOf(b.contact) != v1alpha1.DriftIgnore {
+		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notVerified)
+	}
 }
 
 // clockSkew is how much the clocks of OpenCX and of this process may differ.
@@ -200,7 +220,7 @@ func (b *book) accepts(repeats bool) {
 	}
 }
 
-const notVerified = "What OpenCX has was not looked at since it accepted the contact"
+const notVerified = "What OpenCX has was not compared since it changed last"
 
 // difference is what Drifted says while fields differ.
 func (b *book) difference() string {

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
 	"github.com/opencx-labs/opencx-operator/internal/status"
@@ -17,7 +19,8 @@ import (
 
 // The model of one contact walks, from a contact that is in sync, every order of a
 // bounded number of events: edits, changes of its Secret, suspending, wishes, keys,
-// failures of every kind, lost and late answers, kills at every step. What the
+// failures of every kind, lost and late answers, edits in OpenCX with sweeps that find
+// them, and kills at every step. What the
 // process does at each step is what decide, doubt and report say. In no state in
 // which nothing happens any more may status be untrue, and none may be stuck.
 
@@ -32,9 +35,14 @@ type modelWorld struct {
 	wish       int
 	key        int  // version of the API key
 	resyncDue  bool // the resync interval has passed
+	policy     v1alpha1.DriftPolicy
+	sweeps     bool // there are sweeps of drift
 
 	status modelStatus
 	openCX modelPayload // what OpenCX has
+	// listed says that the next sweep lists the contact: it has changed since the
+	// watermark. changed says that it has since the page was requested that is compared.
+	listed, changed bool
 }
 
 // modelStatus is what is stored of the status.
@@ -48,6 +56,10 @@ type modelStatus struct {
 	handled            string
 	code               int32 // of the last error
 	synced             bool
+	drift              string
+	driftOf            int64 // the generation
+	verified           bool
+	repair             int // 0: none; 1: not long ago; 2: long ago
 }
 
 type modelPayload struct {
@@ -60,6 +72,14 @@ type modelProcess struct {
 	last     string       // hash
 	lastSent modelPayload // zero when nothing was sent
 	flight   modelFlight
+	listing  modelListing
+}
+
+// modelListing is what OpenCX lists of the contact.
+type modelListing struct {
+	phase   int // 0: none; 1: not compared yet; 2: compared, and the watermark not moved
+	payload modelPayload
+	old     bool // a request has ended since
 }
 
 // modelFlight is a request that is under way, or whose answer is not written yet.
@@ -75,7 +95,7 @@ type modelFlight struct {
 
 // events are how many of each kind may still happen.
 type modelEvents struct {
-	edits, noops, suspends, secrets, wishes, keys, failures, kills, resyncs int
+	edits, noops, suspends, secrets, wishes, keys, failures, kills, resyncs, others, policies int
 }
 
 type modelState struct {
@@ -98,12 +118,21 @@ func (s modelState) facts() facts {
 		sourced: true,
 		last:    sent{s.last, modelDigest(s.lastSent)},
 	}
-	f.contact.Spec.Suspend = s.suspended
+	f.contact.Spec.Suspend, f.contact.Spec.DriftPolicy = s.suspended, s.policy
+	if s.listing.phase == 1 {
+		f.listing = &drift.Listing{RequestedAt: testTime, ListedContact: opencx.ListedContact{UpdatedAt: testTime}}
+		if s.listing.old {
+			f.attemptEnded = testTime
+		}
+	}
 	if s.wish > 0 {
 		f.contact.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: fmt.Sprint(s.wish)}
 	}
 	f.organization.KeyVersion = fmt.Sprint(s.key)
 	f.organization.ResyncInterval = time.Hour
+	if s.sweeps {
+		f.organization.DriftCheckInterval = 10 * time.Minute
+	}
 	m := s.status
 	f.status = v1alpha1.OpenCXContactStatus{
 		AppliedHash: m.applied, AttemptedHash: m.attempted, ObservedGeneration: m.observed,
@@ -114,6 +143,24 @@ func (s modelState) facts() facts {
 		if s.resyncDue {
 			f.status.LastSyncTime = status.Time(testTime.Add(-24 * time.Hour))
 		}
+	}
+	if m.verified {
+		f.status.LastVerifiedTime = f.status.LastSyncTime
+		if !m.synced {
+			f.status.LastVerifiedTime = status.Time(testTime)
+		}
+	}
+	if m.repair > 0 {
+		f.status.LastRepairTime, f.status.ConsecutiveRepairs = status.Time(testTime.Add(time.Duration(1-m.repair)*time.Hour)), 1
+	}
+	if m.drift == v1alpha1.FieldsDifferReason {
+		f.status.DriftedFields = []string{"email"}
+	}
+	if m.drift != "" {
+		b := book{told: f.status}
+		b.told.ObservedGeneration = m.driftOf
+		b.drift(metav1.ConditionUnknown, m.drift, "told")
+		f.status.Conditions = b.told.Conditions
 	}
 	if m.next > 0 {
 		f.status.NextAttemptTime = status.Time(testTime.Add(time.Duration(3-2*m.next) * time.Minute))
@@ -161,6 +208,16 @@ func (s modelState) store(told v1alpha1.OpenCXContactStatus) modelState {
 		applied: told.AppliedHash, attempted: told.AttemptedHash, observed: told.ObservedGeneration,
 		ready: string(is.ready), reason: is.reason, sending: is.message == beingSent,
 		failures: min(told.ConsecutiveFailures, 1), handled: told.LastHandledReconcileAt, synced: told.LastSyncTime != nil,
+		verified: told.LastVerifiedTime != nil,
+	}
+	if drifted := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); drifted != nil {
+		m.drift, m.driftOf = drifted.Reason, drifted.ObservedGeneration
+	}
+	if told.LastRepairTime != nil {
+		m.repair = 1
+		if told.LastRepairTime.Time.Before(testTime) {
+			m.repair = 2
+		}
 	}
 	if told.NextAttemptTime != nil {
 		m.next = 1
@@ -175,19 +232,38 @@ func (s modelState) store(told v1alpha1.OpenCXContactStatus) modelState {
 	return s
 }
 
-// look is what one Reconcile comes to when it gets no slot: the state afterwards, and
-// what was decided. The contact has waited long enough to say so.
-func (s modelState) look() (modelState, facts, decision) {
-	f := s.facts()
-	d := decide(f, testTime)
+// look is what one Reconcile comes to when it gets no slot: the state afterwards, that
+// before it asked for one, and what was decided. The contact has waited long enough to say so.
+func (s modelState) look() (looked, asks modelState, f facts, d decision) {
+	f = s.facts()
+	d = decide(f, testTime)
 	if d.step == load {
 		f, s = s.load(f)
 		d = decide(f, testTime)
 	}
+	if s.listing.phase == 1 && d.step != load {
+		b := book{facts: f, told: *f.status.DeepCopy(), now: testTime}
+		switch _, payload := s.wanted(); {
+		case f.isRecent(time.Second):
+		case !f.isComparable():
+			b.passedOver()
+		case payload != s.listing.payload:
+			b.found([]string{"email"})
+		default:
+			b.found(nil)
+		}
+		s = s.store(b.told)
+		s.listing.phase = 2
+		f.status, f.state, f.contact.Status = b.told, stateOf(&b.told), b.told
+		if d = decide(f, testTime); d.step == load {
+			f, s = s.load(f)
+			d = decide(f, testTime)
+		}
+	}
 	r := result{unsentSince: testTime.Add(-longWait)}
 	r.wait.At = testTime
 	told, _ := report(f, d, r, testTime)
-	return s.store(told), f, d
+	return s.store(told), s, f, d
 }
 
 // act is the other way in which a look can end: it gets a slot. The doubt is a step of
@@ -221,6 +297,7 @@ func (s modelState) answered() modelState {
 	s.last, s.lastSent = s.flight.hash, s.flight.payload
 	s.resyncDue = s.resyncDue && s.flight.code != 200
 	s.flight = modelFlight{}
+	s.listing.old = s.listing.old || s.listing.phase == 1
 	return s.store(told)
 }
 
@@ -237,18 +314,54 @@ func (s modelState) next(visit func(string, modelState)) {
 	case s.flight.phase == 2:
 		visit("writes the answer", s.answered())
 	default:
-		looked, f, d := s.look()
+		looked, asks, f, d := s.look()
 		if looked != s {
 			visit(fmt.Sprintf("looks: step %d", d.step), looked)
 		}
 		if d.step == send {
 			f.contact.Generation = s.generation
-			visit(s.act(f))
+			visit(asks.act(f))
 		}
+	}
+	if s.running && s.sweeps {
+		s.sweep(visit)
 	}
 	if s.running && s.left.kills > 0 {
 		s.killed(visit)
 	}
+}
+
+// sweep is what a sweep of drift does: it requests a page, also while a request of the
+// contact is under way, and moves the watermark when that was compared.
+func (s modelState) sweep(visit func(string, modelState)) {
+	n := s
+	switch s.listing.phase {
+	case 0:
+		if s.listed || s.isUnlisted() {
+			n.listing, n.changed = modelListing{phase: 1, payload: s.openCX}, false
+			visit("is listed", n)
+		}
+	case 2:
+		// What was requested while a request was under way is so late that it is listed again.
+		n.listed, n.listing = s.changed || s.listed && s.listing.old, modelListing{}
+		visit("the watermark moves", n)
+	}
+}
+
+// isUnlisted says that a sweep of all contacts looks for this one.
+func (s modelState) isUnlisted() bool {
+	f := s.facts()
+	return s.status.drift == v1alpha1.NotVerifiedReason && s.policy != v1alpha1.DriftIgnore && s.status.applied != "" ||
+		f.introduces() && s.status.drift != v1alpha1.VerifiedReason && s.status.drift != v1alpha1.FieldsDifferReason
+}
+
+// holds is what OpenCX has after a change.
+func (s modelState) holds(p modelPayload) modelState {
+	if s.openCX != p && s.sweeps { // otherwise updated_at may not move
+		s.listed, s.changed = true, true
+	}
+	s.openCX = p
+	return s
 }
 
 func (s modelState) killed(visit func(string, modelState)) {
@@ -257,7 +370,7 @@ func (s modelState) killed(visit func(string, modelState)) {
 	dead.modelProcess = modelProcess{}
 	visit("is killed", dead)
 	if s.flight.phase == 1 {
-		dead.openCX = s.flight.payload
+		dead = dead.holds(s.flight.payload)
 		visit("is killed, the request arrives", dead)
 	}
 }
@@ -267,7 +380,7 @@ func (s modelState) arrives(visit func(string, modelState)) {
 		n := s
 		n.flight.phase, n.flight.code = 2, code
 		if applied {
-			n.openCX = s.flight.payload
+			n = n.holds(s.flight.payload)
 		}
 		if code != 200 {
 			n.left.failures--
@@ -310,10 +423,23 @@ func (s modelState) happens(visit func(string, modelState)) {
 	if s.status.synced && !s.resyncDue {
 		event("the resync interval passes", func(e *modelEvents) *int { return &e.resyncs }, func(n *modelState) { n.resyncDue = true })
 	}
+	event("edit in OpenCX", func(e *modelEvents) *int { return &e.others }, func(n *modelState) {
+		if n.openCX != (modelPayload{}) {
+			*n = n.holds(modelPayload{'X', n.openCX.secret})
+		}
+	})
+	for _, policy := range []v1alpha1.DriftPolicy{"", v1alpha1.DriftReport, v1alpha1.DriftIgnore} {
+		event("policy "+string(policy), func(e *modelEvents) *int { return &e.policies }, func(n *modelState) { n.policy, n.generation = policy, n.generation+1 })
+	}
 	if s.status.next == 1 {
 		n := s
 		n.status.next = 2
 		visit("the backoff passes", n)
+	}
+	if s.status.repair == 1 {
+		n := s
+		n.status.repair = 2
+		visit("the pause passes", n)
 	}
 }
 
@@ -323,8 +449,8 @@ func (s modelState) fault() string {
 	if !s.running || s.flight.phase != 0 {
 		return ""
 	}
-	looked, f, d := s.look()
-	if looked != s {
+	looked, _, f, d := s.look()
+	if looked != s || s.listing.phase != 0 || s.listed || s.sweeps && s.isUnlisted() {
 		return ""
 	}
 	_, payload := s.wanted()
@@ -334,8 +460,12 @@ func (s modelState) fault() string {
 	switch {
 	case isReady && d.step == send && d.unsent:
 		return "untrue: Ready, and a change is unsent"
-	case isReady && d.step != send && (s.openCX != payload || missing):
+	case isReady && d.step != send && missing, isReady && d.step != send && s.openCX != payload && m.drift != v1alpha1.IgnoredReason && m.drift != v1alpha1.FieldsDifferReason:
 		return "untrue: Ready, and OpenCX has something else"
+	case m.drift == v1alpha1.FieldsDifferReason && s.openCX == payload && d.step == rest && m.next == 0:
+		return "untrue: Drifted, and OpenCX has what is declared"
+	case m.drift == v1alpha1.VerifiedReason && s.openCX != payload && !d.unsent:
+		return "untrue: not Drifted, and OpenCX has something else"
 	case d.step == rest && d.at.IsZero() && !isReady, d.step == rest && d.cause == resync && !isReady:
 		return "stuck: not Ready, and nothing is due"
 	case d.step == hold && !isReady && m.reason != v1alpha1.SuspendedReason:
@@ -358,22 +488,36 @@ func TestNoOrderOfEventsMakesStatusUntrueOrStuck(t *testing.T) {
 		status: modelStatus{applied: "A1", attempted: "A1@0", observed: 1, ready: "True", reason: v1alpha1.SyncedReason, synced: true}},
 		modelProcess: modelProcess{running: true, last: "A1", lastSent: modelPayload{'A', 'a'}}}
 	isNew := modelState{modelWorld: modelWorld{spec: 'A', generation: 1, secret: 'a', version: 1, status: modelStatus{observed: -1}}, modelProcess: modelProcess{running: true}}
+	swept := inSync
+	swept.sweeps = true
+	introduced := isNew
+	introduced.sweeps = true
+	introduced.policy, introduced.openCX = v1alpha1.DriftReport, modelPayload{'X', 'a'}
+	present := introduced
+	present.openCX = modelPayload{'A', 'a'}
 	optional := inSync
 	optional.optional = true
 	for name, tt := range map[string]struct {
 		from modelState
 		left modelEvents
 	}{
-		"edits, timeouts and refusals": {inSync, modelEvents{edits: 5, failures: 3, noops: 1}},
-		"kills, edits and suspending":  {inSync, modelEvents{edits: 3, kills: 2, suspends: 2, failures: 2}},
-		"a Secret that comes and goes": {inSync, modelEvents{secrets: 3, edits: 1, failures: 1, kills: 1}},
-		"an optional Secret":           {optional, modelEvents{secrets: 3, failures: 1, kills: 1}},
-		"wishes and resyncs":           {inSync, modelEvents{wishes: 2, resyncs: 2, failures: 2, kills: 1, edits: 1}},
-		"wishes beside a Secret":       {inSync, modelEvents{wishes: 1, secrets: 2, failures: 1, noops: 1}},
-		"keys":                         {inSync, modelEvents{keys: 2, failures: 2, edits: 2, kills: 1}},
-		"a new contact":                {isNew, modelEvents{edits: 2, failures: 2, kills: 1, suspends: 1, secrets: 1}},
-		"suspending beside a Secret":   {inSync, modelEvents{suspends: 2, secrets: 2, kills: 1, failures: 1}},
-		"one of each":                  {inSync, modelEvents{edits: 1, suspends: 1, secrets: 1, failures: 1, wishes: 1, resyncs: 1, kills: 1, noops: 1}},
+		"edits, timeouts and refusals":  {inSync, modelEvents{edits: 5, failures: 3, noops: 1}},
+		"kills, edits and suspending":   {inSync, modelEvents{edits: 3, kills: 2, suspends: 2, failures: 2}},
+		"a Secret that comes and goes":  {inSync, modelEvents{secrets: 3, edits: 1, failures: 1, kills: 1}},
+		"an optional Secret":            {optional, modelEvents{secrets: 3, failures: 1, kills: 1}},
+		"wishes and resyncs":            {inSync, modelEvents{wishes: 2, resyncs: 2, failures: 2, kills: 1, edits: 1}},
+		"wishes beside a Secret":        {inSync, modelEvents{wishes: 1, secrets: 2, failures: 1, noops: 1}},
+		"keys":                          {inSync, modelEvents{keys: 2, failures: 2, edits: 2, kills: 1}},
+		"a new contact":                 {isNew, modelEvents{edits: 2, failures: 2, kills: 1, suspends: 1, secrets: 1}},
+		"suspending beside a Secret":    {inSync, modelEvents{suspends: 2, secrets: 2, kills: 1, failures: 1}},
+		"edits in OpenCX and kills":     {swept, modelEvents{others: 3, kills: 2, edits: 1}},
+		"edits in OpenCX and failures":  {swept, modelEvents{others: 2, failures: 2, resyncs: 1}},
+		"edits in OpenCX, and a Secret": {swept, modelEvents{others: 2, secrets: 2, kills: 1}},
+		"edits in OpenCX, and holds":    {swept, modelEvents{others: 2, suspends: 1, wishes: 1, edits: 1}},
+		"policies":                      {swept, modelEvents{policies: 2, others: 2, edits: 1}},
+		"a contact that is introduced":  {introduced, modelEvents{policies: 1, others: 1, edits: 1, wishes: 1}},
+		"one that is what is declared":  {present, modelEvents{policies: 1, others: 1, edits: 1, kills: 1}},
+		"one of each":                   {inSync, modelEvents{edits: 1, suspends: 1, secrets: 1, failures: 1, wishes: 1, resyncs: 1, kills: 1, noops: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

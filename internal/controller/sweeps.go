@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -56,8 +57,12 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 				plan.Oldest = told.LastSyncTime.Time
 			}
 			// What is not listed as changed since has perhaps not changed.
-			if is.drift == v1alpha1.NotVerifiedReason && told.AppliedHash != "" && told.LastSyncTime.Time.Before(began.Add(-s.r.Drift.Settling)) {
-				unlisted(told.LastSyncTime.Time)
+			since := told.LastSyncTime.Time
+			if drifted := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); drifted != nil && drifted.LastTransitionTime.After(since) {
+				since = drifted.LastTransitionTime.Time
+			}
+			if is.drift == v1alpha1.NotVerifiedReason && told.AppliedHash != "" && since.Before(began.Add(-s.r.Drift.Settling)) {
+				unlisted(since)
 			}
 		case told.LastVerifiedTime != nil:
 			plan.Contacts = true
