@@ -132,7 +132,7 @@ var _ = Describe("A bound", func() {
 			walk("status", &status)
 			Expect(bounded).To(Equal(count))
 		},
-		Entry("of a contact", "OpenCXContact", 58),
-		Entry("of an organization", "OpenCXOrganization", 16),
+		Entry("of a contact", "OpenCXContact", 62),
+		Entry("of an organization", "OpenCXOrganization", 20),
 	)
 })

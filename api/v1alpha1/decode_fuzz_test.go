@@ -111,7 +111,9 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 		return "c-" + strconv.Itoa(r.IntN(100))
 	case name == "email" && r.IntN(3) > 0:
 		return "jane@example.com"
-	case name == "resyncInterval" && r.IntN(2) > 0:
+	case strings.HasSuffix(name, "Interval") && r.IntN(3) == 0:
+		return []string{"0s", "10m", "24h", "1h30m"}[r.IntN(4)]
+	case strings.HasSuffix(name, "Interval") && r.IntN(2) > 0:
 		return randomDuration(r)
 	case name == "window" && r.IntN(3) > 0:
 		return []string{"1s", "1m", "1h", "0h30m5s", "60m", "00001s"}[r.IntN(6)]
@@ -119,7 +121,7 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 		return randomDuration(r)
 	case name == "namespace" && r.IntN(5) > 0:
 		return "crm"
-	case isTime(name) && r.IntN(4) > 0:
+	case isTime(name) && r.IntN(8) > 0:
 		return "2026-01-02T03:04:05Z"
 	case isTime(name):
 		return oddTimes[r.IntN(len(oddTimes))]
@@ -135,7 +137,7 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 	return oddStrings[r.IntN(len(oddStrings))]
 }
 
-func isTime(name string) bool { return strings.HasSuffix(name, "Time") || name == "drainsAt" }
+func isTime(name string) bool { return strings.HasSuffix(name, "Time") || name == "drainsAt" || name == "watermark" }
 
 // makePlausible lets an object keep the rules that concern several of its fields.
 func makePlausible(object map[string]any, schema *apiextensionsv1.JSONSchemaProps) {

@@ -33,6 +33,7 @@ var _ = Describe("A contact", func() {
 		Entry("with 64 properties in each map", `{"contactID":"c","customData":`+entries(64)+`,"httpActionOverrides":{"queryParams":`+entries(64)+`,"pathParams":`+entries(64)+`,"bodyParams":`+entries(64)+`,"headers":`+entries(64)+`}}`),
 		Entry("with an organization of its own namespace", `{"contactID":"c","organizationRef":{"name":"acme.eu-1"}}`),
 		Entry("with an organization of another namespace", `{"contactID":"c","organizationRef":{"name":"acme","namespace":"crm-1"}}`),
+		Entry("of which drift is reported", `{"contactID":"c","driftPolicy":"Report"}`),
 		Entry("with fields that it does not know", `{"contactID":"c","fromALaterVersion":true}`),
 	)
 
@@ -48,6 +49,7 @@ var _ = Describe("A contact", func() {
 		Entry("with a dot as the ID", `{"contactID":"."}`, "spec.contactID", "must not be '.' or '..'"),
 		Entry("with two dots as the ID", `{"contactID":".."}`, "spec.contactID", "must not be '.' or '..'"),
 		Entry("with a newline after the ID", `{"contactID":"a\n"}`, "spec.contactID", "may contain only letters"),
+		Entry("with a policy that there is not", `{"contactID":"c","driftPolicy":"report"}`, "spec.driftPolicy", `"Correct", "Report", "Ignore"`),
 		Entry("with an empty email", `{"contactID":"c","email":""}`, "spec.email", "remove the field"),
 		Entry("with a dot before the email", `{"contactID":"c","email":".a@example.com"}`, "spec.email", "must not start with a dot"),
 		Entry("with two dots in the email", `{"contactID":"c","email":"a..b@example.com"}`, "spec.email", "two dots in a row"),
