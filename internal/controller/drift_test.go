@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -228,6 +231,102 @@ var _ = Describe("Drift", func() {
 		})).To(BeTrue(), "%s", w.patches())
 	})
 
+	It("of values from a Secret is found by reading that once in a sweep", func(ctx SpecContext) {
+		var reads atomic.Int32
+		w.wrap = func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/secrets/emails") {
+					reads.Add(1)
+				}
+				return next.RoundTrip(r)
+			})
+		}
+		w.put(ctx, "emails", map[string]string{"jane": secret("jane-") + "@example.com"})
+		w.lookEvery(time.Second)
+		const contacts = 5
+		names, notes := make([]string, contacts), 0
+		for i := range contacts {
+			names[i] = fmt.Sprintf("contact-%d", i)
+			w.declare(ctx, names[i], `{"emailFrom":{"secretKeyRef":{"name":"emails","key":"jane"}}}`)
+		}
+		verified := func() (times []metav1.Time) {
+			for _, name := range names {
+				if at := w.get(ctx, name).Status.LastVerifiedTime; at != nil {
+					times = append(times, *at)
+				}
+			}
+			return times
+		}
+		Eventually(verified).Should(HaveLen(contacts))
+		time.Sleep(3 * time.Second) // no sweep lists their own requests any more
+		before := verified()
+		reads.Store(0)
+		sweeps := w.requests(http.MethodGet)()
+		for _, name := range names {
+			notes++
+			w.editInOpenCX(name, "name", fmt.Sprintf("note %d", notes))
+		}
+		Eventually(func() bool {
+			for i, at := range verified() {
+				if !at.After(before[i].Time) {
+					return false
+				}
+			}
+			return true
+		}).Should(BeTrue())
+		Expect(reads.Load()).To(BeNumerically("<=", w.requests(http.MethodGet)()-sweeps))
+		Expect(w.patches()).To(HaveLen(contacts))
+		reads.Store(0)
+		w.editInOpenCX(names[0], "email", "somebody@example.com")
+		Eventually(w.patches).Should(HaveLen(contacts + 1))
+		Eventually(w.drifted(ctx, names[0])).Should(Equal(isVerified))
+		Expect(w.get(ctx, names[0]).Status.ConsecutiveRepairs).To(BeEquivalentTo(1))
+	})
+
+	It("of three among a thousand costs three requests, and one for each sweep", func(ctx SpecContext) {
+		const contacts = 1000
+		w.lookEvery(5 * time.Second)
+		for i := range contacts {
+			w.declare(ctx, fmt.Sprintf("contact-%d", i), `{"name":"Jane"}`)
+		}
+		var list v1alpha1.OpenCXContactList
+		Eventually(func() (verified int) {
+			Expect(k8s.List(ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
+			for i := range list.Items {
+				if list.Items[i].Status.LastVerifiedTime != nil {
+					verified++
+				}
+			}
+			return verified
+		}, time.Minute).Should(Equal(contacts))
+		quiet := w.sweptAt(ctx).Add(6 * time.Second) // what was repeated of the overlap is over
+		Eventually(func() time.Time { return w.sweptAt(ctx) }).Should(BeTemporally(">", quiet))
+		versions := func() map[string]string {
+			all := map[string]string{}
+			Expect(k8s.List(ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
+			for i := range list.Items {
+				all[list.Items[i].Name] = list.Items[i].ResourceVersion
+			}
+			return all
+		}
+		before, lists := versions(), w.requests(http.MethodGet)()
+		edited := []string{"contact-7", "contact-500", "contact-999"}
+		for _, name := range edited {
+			w.editInOpenCX(name, "name", "Joan")
+		}
+		for _, name := range edited {
+			Eventually(w.drifted(ctx, name)).Should(HavePrefix("False:Repaired"))
+		}
+		Expect(w.patches()).To(HaveLen(contacts + 3))
+		Expect(w.requests(http.MethodGet)() - lists).To(BeNumerically("<=", 2)) // one may have been under way
+		after := versions()
+		for _, name := range edited {
+			delete(before, name)
+			delete(after, name)
+		}
+		Expect(after).To(Equal(before))
+	})
+
 	It("is looked for while a manifest is edited, which that does not delay", func(ctx SpecContext) {
 		w.lookEvery(time.Second)
 		w.declare(ctx, "jane", `{"name":"Jane"}`)
@@ -242,6 +341,10 @@ var _ = Describe("Drift", func() {
 		Expect(journal[len(journal)-2].Status).To(BeZero(), "the sweep was over before the edit")
 	})
 })
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // sweptAt is when the last sweep of the organization called default ended.
 func (w *world) sweptAt(ctx SpecContext) time.Time {

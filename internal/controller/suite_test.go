@@ -23,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -146,6 +148,7 @@ type world struct {
 	selector            labels.Selector
 	lease               func(left time.Duration) error
 	drift               drift.Timing // zero is never to look for it
+	wrap                transport.WrapperFunc
 }
 
 // newWorld starts a simulator with the given limit, and an operator that keeps
@@ -188,7 +191,11 @@ func (w *world) newOperator() (stop func()) {
 	scope := organization.Scope{Namespaces: append([]string{w.namespace}, w.moreNamespaces...), Contacts: w.selector}
 	cacheOptions := organization.CacheOptions(scope, w.defaultOrganization)
 	cacheOptions.SyncPeriod = w.resyncPeriod
-	mgr, err := ctrl.NewManager(controlPlane.Config, ctrl.Options{
+	restConfig := restclient.CopyConfig(controlPlane.Config)
+	if w.wrap != nil {
+		restConfig.Wrap(w.wrap)
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                        controlPlane.Scheme,
 		Cache:                         cacheOptions,
 		NewClient:                     w.newClient,
