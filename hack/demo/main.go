@@ -8,9 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,15 +25,15 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
-// checkTimeout is how long --exit waits for the samples, and for the operator
-// to do nothing more after that.
+// checkTimeout is how long --exit waits for the samples, and settleTime for the
+// operator to do nothing more after that.
 const (
 	checkTimeout = time.Minute
 	settleTime   = 2 * time.Second
 )
 
 func main() {
-	exit := flag.Bool("exit", false, "check that every sample is Ready after exactly one PATCH, and end")
+	exit := flag.Bool("exit", false, "check that every sample is Ready after exactly one PATCH, and that an edit in OpenCX is put right with one, and end")
 	apiURL := flag.String("opencx-api-url", "", "address of a real OpenCX API, used with the key in OPENCX_API_KEY; when empty, OpenCX is simulated")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -48,6 +50,7 @@ type demo struct {
 	out          io.Writer
 	controlPlane *operatortest.ControlPlane
 	simulator    *operatortest.Simulator // nil when OpenCX is real
+	samples      map[string]string       // contact IDs by name, when it is not
 	apiURL       string
 	operator     *operatortest.Operator
 	logFile      string
@@ -60,11 +63,10 @@ func run(ctx context.Context, apiURL string, exit bool, out io.Writer) (err erro
 	key := os.Getenv("OPENCX_API_KEY")
 	if apiURL == "" {
 		key = "ocx_demo_key"
-		samples, err := readSamples(filepath.Join("config", "samples"))
-		if err != nil {
+		if d.samples, err = readSamples(filepath.Join("config", "samples")); err != nil {
 			return err
 		}
-		d.simulator = operatortest.StartSimulator(opencxtest.Options{Keys: []string{key}, Contacts: samples})
+		d.simulator = operatortest.StartSimulator(opencxtest.Options{Keys: []string{key}, Contacts: slices.Collect(maps.Values(d.samples))})
 		defer d.simulator.Close()
 		d.apiURL = d.simulator.URL
 	} else if key == "" {
@@ -115,18 +117,25 @@ func (d *demo) applySamples(ctx context.Context, key string) error {
 }
 
 // watch redraws the view until Ctrl-C. Without a terminal it prints the view
-// whenever it has changed.
+// whenever it has changed. Once all is Ready, it shows a repair below that.
 func (d *demo) watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
-	shown := ""
+	shown, told, repairs := "", "", d.simulator == nil
+	lines := make(chan string)
 	for {
-		table, _, err := d.draw(ctx)
+		table, ready, err := d.draw(ctx)
 		if err != nil {
 			return err
 		}
+		if ready && !repairs {
+			repairs = true
+			go d.tellRepair(ctx, lines)
+		}
 		switch {
 		case terminal:
-			_, _ = fmt.Fprint(d.out, "\x1b[H\x1b[2J", table, "\n", d.next(), "\nCtrl-C ends the demo and leaves nothing behind.\n")
+			_, _ = fmt.Fprint(d.out, "\x1b[H\x1b[2J", table, "\n", told, d.countdown(ctx), d.next(), "\nCtrl-C ends the demo and leaves nothing behind.\n")
 		case table != shown:
 			_, _ = fmt.Fprintln(d.out, table)
 			if shown == "" {
@@ -140,14 +149,65 @@ func (d *demo) watch(ctx context.Context) error {
 			return nil
 		case <-d.operator.Exited():
 			return d.operator.Ended()
+		case line := <-lines:
+			told += line + "\n"
+			if !terminal {
+				_, _ = fmt.Fprintln(d.out, line)
+			}
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// check waits until every contact and their organization are Ready, and then a
-// little longer to see whether a needless request follows.
+// tellRepair sends the lines of a repair.
+func (d *demo) tellRepair(ctx context.Context, lines chan<- string) {
+	say := func(line string) {
+		select {
+		case lines <- line:
+		case <-ctx.Done():
+		}
+	}
+	if err := d.repair(ctx, say); err != nil {
+		say(err.Error()) // perhaps because of what somebody tries meanwhile
+	}
+}
+
+// check waits for the samples, and counts the requests. Then it does so with a repair.
 func (d *demo) check(ctx context.Context) error {
+	if err := d.waitForSamples(ctx); err != nil || d.simulator == nil {
+		return err
+	}
+	var want []string
+	for _, id := range d.samples {
+		want = append(want, "PATCH /contacts/"+id+" 200")
+	}
+	time.Sleep(settleTime)
+	first := d.simulator.Journal()
+	if err := exactly(first, want...); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(d.out, "All is well: %d contacts are Ready, after exactly one PATCH each.\n\n", len(d.samples))
+
+	repaired := make(chan error, 1)
+	go func() { repaired <- d.repair(ctx, func(line string) { _, _ = fmt.Fprintln(d.out, line) }) }()
+	select {
+	case <-d.operator.Exited():
+		return d.operator.Ended()
+	case err := <-repaired:
+		if err != nil {
+			return err
+		}
+	}
+	time.Sleep(settleTime)
+	if err := exactly(d.simulator.Journal()[len(first):], "GET /contacts 200", "PATCH /contacts/"+d.samples[edited]+" 200"); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(d.out, "All is well: the edit was found with exactly one GET, and put right with exactly one PATCH.")
+	return nil
+}
+
+// waitForSamples waits until every contact and their organization are Ready.
+func (d *demo) waitForSamples(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	for {
@@ -157,7 +217,7 @@ func (d *demo) check(ctx context.Context) error {
 		}
 		if ready {
 			_, _ = fmt.Fprintln(d.out, table)
-			break
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -167,35 +227,19 @@ func (d *demo) check(ctx context.Context) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	if d.simulator == nil {
-		return nil
-	}
-	time.Sleep(settleTime)
-	contacts, err := readSamples(filepath.Join("config", "samples"))
-	if err != nil {
-		return err
-	}
-	if err := onePatchEach(d.simulator.Journal(), contacts); err != nil {
-		return err
-	}
-	_, _ = fmt.Fprintf(d.out, "All is well: %d contacts are Ready, after exactly one PATCH each.\n", len(contacts))
-	return nil
 }
 
-// onePatchEach is nil when the journal has exactly one accepted PATCH for each
-// contact, and nothing else.
-func onePatchEach(journal []opencxtest.Request, contacts []string) error {
-	patches := map[string]int{}
+// exactly is nil when the journal has these requests, each as "method path status", and no
+// other. Their order does not matter.
+func exactly(journal []opencxtest.Request, want ...string) error {
+	var got []string
 	for _, r := range journal {
-		patches[fmt.Sprintf("%s %s %d", r.Method, r.Path, r.Status)]++
+		got = append(got, fmt.Sprintf("%s %s %d", r.Method, r.Path, r.Status))
 	}
-	for _, id := range contacts {
-		if want := "PATCH /contacts/" + id + " 200"; patches[want] != 1 {
-			return fmt.Errorf("%d times %q, want once; all requests: %v", patches[want], want, patches)
-		}
-	}
-	if len(journal) != len(contacts) {
-		return fmt.Errorf("%d requests for %d contacts: %v", len(journal), len(contacts), patches)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("OpenCX received %q, want %q", got, want)
 	}
 	return nil
 }

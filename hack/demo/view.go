@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,9 @@ import (
 
 // receivedWidth is how much of what OpenCX has of a contact is shown.
 const receivedWidth = 100
+
+// organizationName is that of the samples' organization.
+var organizationName = client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "default"}
 
 // draw shows the organization, and the contacts of the cluster beside what OpenCX
 // has received. ready is whether all of them are Ready.
@@ -37,20 +41,38 @@ func (d *demo) draw(ctx context.Context) (text string, ready bool, err error) {
 // drawOrganization returns the organization of the samples in one line, and in
 // another why it is not Ready.
 func (d *demo) drawOrganization(ctx context.Context) (text string, ready bool, err error) {
-	organization := &v1alpha1.OpenCXOrganization{}
-	name := client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "default"}
+	organization, err := d.organization(ctx)
 	// One that somebody deleted shows as one that nobody has looked at.
-	if err := d.controlPlane.Client.Get(ctx, name, organization); client.IgnoreNotFound(err) != nil {
-		return "", false, fmt.Errorf("reading the organization: %w", err)
+	if client.IgnoreNotFound(err) != nil {
+		return "", false, err
 	}
-	condition := readyCondition(organization.Status.Conditions)
+	condition := conditionOf(organization.Status.Conditions, v1alpha1.ReadyCondition)
 	counts := cmp.Or(organization.Status.Contacts, &v1alpha1.ContactCounts{})
 	text = fmt.Sprintf("Organization %s: Ready %s, %s; counted every ten seconds: %s contacts, %s ready, %s waiting\n",
-		name.Name, condition.Status, condition.Reason, show(counts.Total), show(counts.Ready), show(counts.Waiting))
+		organizationName.Name, condition.Status, condition.Reason, show(counts.Total), show(counts.Ready), show(counts.Waiting))
 	if condition.Message != "" && condition.Status != metav1.ConditionTrue {
 		text += condition.Message + "\n"
 	}
 	return text, condition.Status == metav1.ConditionTrue && organization.Status.ObservedGeneration == organization.Generation, nil
+}
+
+// organization is that of the samples.
+func (d *demo) organization(ctx context.Context) (*v1alpha1.OpenCXOrganization, error) {
+	organization := &v1alpha1.OpenCXOrganization{}
+	if err := d.controlPlane.Client.Get(ctx, organizationName, organization); err != nil {
+		return organization, fmt.Errorf("reading the organization: %w", err)
+	}
+	return organization, nil
+}
+
+// countdown is a line that says when OpenCX is next asked what has changed, while that is
+// to come.
+func (d *demo) countdown(ctx context.Context) string {
+	organization, err := d.organization(ctx)
+	if left := time.Until(nextLook(organization)).Round(time.Second); err == nil && left > 0 {
+		return fmt.Sprintf("Next look at what has changed in OpenCX: in %s.\n", left)
+	}
+	return ""
 }
 
 // drawContacts returns the contacts as a table, and what is wrong with them.
@@ -61,13 +83,13 @@ func (d *demo) drawContacts(ctx context.Context) (text string, ready bool, err e
 	}
 	var out bytes.Buffer
 	table := tabwriter.NewWriter(&out, 0, 0, 3, ' ', 0)
-	_, _ = fmt.Fprintln(table, "CONTACT\tREADY\tREASON\tPATCHES\tOPENCX HAS")
+	_, _ = fmt.Fprintln(table, "CONTACT\tREADY\tREASON\tDRIFTED\tPATCHES\tOPENCX HAS")
 	messages := ""
 	ready = len(contacts.Items) > 0
 	for _, contact := range contacts.Items {
-		condition := readyCondition(contact.Status.Conditions)
+		condition := conditionOf(contact.Status.Conditions, v1alpha1.ReadyCondition)
 		patches, received := d.received(contact.Spec.ContactID)
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", contact.Name, condition.Status, condition.Reason, patches, received)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", contact.Name, condition.Status, condition.Reason, conditionOf(contact.Status.Conditions, v1alpha1.DriftedCondition).Status, patches, received)
 		if condition.Message != "" && (condition.Status != metav1.ConditionTrue || contact.Status.ConsecutiveFailures > 0) {
 			messages += fmt.Sprintf("\n%s: %s\n", contact.Name, condition.Message)
 		}
@@ -77,8 +99,9 @@ func (d *demo) drawContacts(ctx context.Context) (text string, ready bool, err e
 	return out.String() + messages, ready, nil
 }
 
-func readyCondition(conditions []metav1.Condition) *metav1.Condition {
-	return cmp.Or(meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), &metav1.Condition{Status: "-", Reason: "-"})
+// conditionOf returns a condition, or one that shows that there is none yet.
+func conditionOf(conditions []metav1.Condition, kind string) *metav1.Condition {
+	return cmp.Or(meta.FindStatusCondition(conditions, kind), &metav1.Condition{Status: "-", Reason: "-"})
 }
 
 // show shows a count, or that there is none yet.
@@ -129,6 +152,8 @@ func (d *demo) next() string {
 		next = append(next,
 			steer+" --add=nobody",
 			"  kubectl annotate oxc nobody --overwrite contacts.open.cx/reconcile-at=now",
+			"An edit in OpenCX, which is put right within a minute or so, and less often when the same contact is edited again:",
+			steer+" --edit="+d.samples["support-desk"]+` --to='{"name":"Help desk"}'`,
 			"An error of OpenCX, which the next edit meets:",
 			steer+` --inject='{"next":1,"status":500}'`,
 			`  kubectl patch oxc john-roe --type=merge -p '{"spec":{"name":"John R."}}'`,
@@ -141,13 +166,13 @@ func (d *demo) next() string {
 	return strings.Join(append(next, "The operator's log: "+d.logFile), "\n") + "\n"
 }
 
-// readSamples returns the contact IDs of the manifests in a folder.
-func readSamples(folder string) ([]string, error) {
+// readSamples returns the contact IDs of the manifests in a folder by name.
+func readSamples(folder string) (map[string]string, error) {
 	files, err := fs.Glob(os.DirFS(folder), "*.yaml")
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	ids := map[string]string{}
 	for _, file := range files {
 		data, err := os.ReadFile(filepath.Join(folder, file))
 		if err != nil {
@@ -158,7 +183,7 @@ func readSamples(folder string) ([]string, error) {
 			return nil, fmt.Errorf("reading %s: %w", file, err)
 		}
 		if contact.Kind == "OpenCXContact" {
-			ids = append(ids, contact.Spec.ContactID)
+			ids[contact.Name] = contact.Spec.ContactID
 		}
 	}
 	return ids, nil
