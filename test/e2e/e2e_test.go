@@ -65,10 +65,10 @@ func kubectl(args ...string) string {
 }
 
 // startOperator starts the binary against a simulator.
-func startOperator(ctx SpecContext, url string) *operatortest.Operator {
+func startOperator(ctx SpecContext, url string, args ...string) *operatortest.Operator {
 	GinkgoHelper()
 	operator, err := operatortest.StartOperator(ctx, operatortest.OperatorOptions{
-		Binary: binary, Kubeconfig: controlPlane.Kubeconfig, APIURL: url,
+		Binary: binary, Kubeconfig: controlPlane.Kubeconfig, APIURL: url, Args: args,
 		LogFile: filepath.Join(GinkgoT().TempDir(), "operator.log"),
 	})
 	Expect(err).NotTo(HaveOccurred())
