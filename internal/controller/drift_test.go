@@ -145,9 +145,11 @@ var _ = Describe("Drift", func() {
 		w.declare(ctx, "john", `{"name":"John"}`) // for whom there are sweeps
 		Eventually(w.drifted(ctx, "john")).Should(Equal(isVerified))
 		w.editInOpenCX("jane", "name", "Joan")
-		w.editInOpenCX("john", "custom_data", map[string]any{"seen": "by a sweep"})
-		verified := w.get(ctx, "john").Status.LastVerifiedTime
-		Eventually(func() *metav1.Time { return w.get(ctx, "john").Status.LastVerifiedTime }).ShouldNot(Equal(verified))
+		verified := w.get(ctx, "john").Status.LastVerifiedTime.Time
+		Eventually(func() time.Time { // a sweep has come by
+			w.editInOpenCX("john", "custom_data", map[string]any{"seen": "by a sweep"})
+			return w.get(ctx, "john").Status.LastVerifiedTime.Time
+		}, 20*time.Second, 500*time.Millisecond).Should(BeTemporally(">", verified))
 		Expect(w.drifted(ctx, "jane")()).To(HavePrefix("Unknown:Ignored"))
 		Expect(w.patches()).To(HaveLen(2))
 		w.edit(ctx, "jane", `{"spec":{"driftPolicy":"Correct"}}`)
