@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,10 +71,22 @@ var _ = Describe("Troubleshooting", func() {
 	},
 		Entry("of a contact", "docs/opencxcontact.md", func() []string { return declaredReasons("Reasons of a contact's Ready condition") }),
 		Entry("of an organization", "docs/opencxorganization.md", func() []string {
-			return append(append(declaredReasons("Reasons of an organization's Ready condition"),
-				declaredReasons("Reasons of an organization's Overcommitted condition")...), shared...)
+			return slices.Concat(declaredReasons("Reasons of an organization's Ready condition"),
+				declaredReasons("Reasons of an organization's Overcommitted condition"),
+				declaredReasons("Reasons of an organization's DriftChecked condition"), shared)
 		}),
 	)
+
+	It("has in the table of Drifted its reasons", func() {
+		_, table, found := strings.Cut(pageOf("docs/opencxcontact.md").text, "\n| Drifted | reason | meaning |\n")
+		Expect(found).To(BeTrue())
+		table, _, _ = strings.Cut(table, "\n\n")
+		var reasons []string
+		for _, row := range regexp.MustCompile("(?m)^\\| (?:True|False|Unknown) \\| `(\\w+)` \\|").FindAllStringSubmatch(table, -1) {
+			reasons = append(reasons, row[1])
+		}
+		Expect(reasons).To(ConsistOf(declaredReasons("Reasons of a contact's Drifted condition")))
+	})
 
 	It("has in the table of organizations the reasons of Ready", func() {
 		rows := regexp.MustCompile("(?m)^\\| (?:True|False|Unknown) \\| `(\\w+)` \\|").FindAllStringSubmatch(pageOf("docs/opencxorganization.md").text, -1)

@@ -21,6 +21,7 @@ import (
 var run = map[string]bool{
 	"docs/quick-start.md": true, "docs/opencxorganization.md": true,
 	"docs/opencxcontact.md": true, "docs/operations.md": true,
+	"docs/drift.md": true,
 }
 
 var _ = Describe("The commands", func() {
@@ -80,6 +81,9 @@ var _ = Describe("The commands", func() {
 		r.shell(ctx, "kubectl create secret generic jane-doe --from-literal=phone=+12025550123 --from-literal=bearer=token")
 		r.shell(ctx, "kubectl wait --for=condition=Ready --timeout=60s oxc/jane-doe")
 		Expect(simulator.Journal()).To(HaveLen(5))
+
+		By("drift")
+		introduce(ctx, r, simulator)
 	})
 
 	It("of the quick start lead from nothing to a contact, and back to nothing", func(ctx SpecContext) {
