@@ -86,11 +86,13 @@ func bringAbout(ctx context.Context) {
 	Expect(client.IgnoreAlreadyExists(controlPlane.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}))).To(Succeed())
 	createOrganization(ctx, organizationStates[0])
 	kubectl(ctx, "shop", "", "create", "configmap", "emails", "--from-literal=jane=no-address")
+	simulator.AddContacts("drifted", "reported", "not-compared-stalled")
+	simulator.SetWriteOnlyKeys(keyOf("list-forbidden"))
 	operator := startOperator(ctx)
 
 	for _, name := range []string{"edited", "suspended-synced", "synced"} {
 		declare(ctx, name, "{}")
-		Eventually(func() string { return summary(get(ctx, contactKind, name)) }).Should(Equal("1/1 Ready=True:Synced"))
+		Eventually(func() string { return summary(get(ctx, contactKind, name)) }).Should(Equal("1/1 Ready=True:Synced Drifted=Unknown:NotVerified"))
 	}
 	for _, s := range organizationStates[1:] { // when the first has proven its key
 		if s.name != "new" {
@@ -98,8 +100,11 @@ func bringAbout(ctx context.Context) {
 		}
 	}
 	kubectl(ctx, "shop", "", "patch", "oxc", "suspended-synced", "--type=merge", "-p", `{"spec":{"suspend":true}}`)
-	for _, s := range contactStates {
-		if !slices.Contains([]string{"edited", "suspended-synced", "synced", "waiting", "new"}, s.name) {
+	declare(ctx, "drifted", `{"organizationRef":{"name":"introduced"},"name":"Jane Doe"}`)
+	Eventually(func() string { return summary(get(ctx, contactKind, "drifted")) }).Should(HavePrefix("1/1 Ready=True:Synced"))
+	kubectl(ctx, "shop", "", "patch", "oxc", "drifted", "--type=merge", "-p", `{"spec":{"driftPolicy":"Report"}}`)
+	for _, s := range contactStates { // the first look for drift follows those that are introduced
+		if !slices.Contains([]string{"drifted", "edited", "suspended-synced", "synced", "waiting", "new"}, s.name) {
 			declare(ctx, s.name, s.spec)
 		}
 	}
@@ -218,7 +223,7 @@ func summary(object *unstructured.Unstructured) string {
 	}
 	text := fmt.Sprintf("%d/%d", observed, generationOf(object))
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, name := range []string{"Ready", "Reconciling", "Stalled", "Overcommitted"} {
+	for _, name := range []string{"Ready", "Reconciling", "Stalled", "Overcommitted", "Drifted", "DriftChecked"} {
 		for _, condition := range conditions {
 			if c := condition.(map[string]any); c["type"] == name {
 				text += fmt.Sprintf(" %s=%s:%s", name, c["status"], c["reason"])

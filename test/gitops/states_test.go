@@ -22,8 +22,9 @@ type state struct {
 // contactStates has every reason, and every branch of health.lua. The organizations are
 // those of organizationStates.
 var contactStates = []state{
-	{"synced", `{"email":"jane.doe@example.com"}`, "1/1 Ready=True:Synced"},
-	{"suspended-synced", `{}`, "2/2 Ready=True:Synced"},
+	{"synced", `{"email":"jane.doe@example.com"}`, "1/1 Ready=True:Synced Drifted=Unknown:NotVerified"},
+	{"suspended-synced", `{}`, "2/2 Ready=True:Synced Drifted=Unknown:NotVerified"},
+	{"drifted", `{"organizationRef":{"name":"introduced"},"name":"Jane Doe"}`, "2/2 Ready=True:Synced Drifted=True:FieldsDiffer"},
 	{"waiting", `{"organizationRef":{"name":"slow"}}`, "-1/1 Ready=Unknown:Waiting Reconciling=True:Waiting"},
 	{"rate-limited", `{"organizationRef":{"name":"rate-limited"}}`, "1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited"},
 	{"server-error", `{"organizationRef":{"name":"of-server-error"}}`, "1/1 Ready=False:ServerError Reconciling=True:ServerError"},
@@ -42,7 +43,10 @@ var contactStates = []state{
 	{"duplicate", `{"contactID":"synced"}`, "1/1 Ready=False:Duplicate Stalled=True:Duplicate"},
 	{"suspended", `{"suspend":true}`, "1/1 Ready=Unknown:Suspended"},
 	{"organization-suspended", `{"organizationRef":{"name":"suspended"}}`, "1/1 Ready=Unknown:Suspended"},
-	{"edited", `{"name":"Jane Roe"}`, "1/2 Ready=True:Synced"},
+	{"reported", `{"organizationRef":{"name":"introduced"},"driftPolicy":"Report","name":"Jane Doe"}`, "1/1 Ready=False:Reported Stalled=True:Reported Drifted=True:FieldsDiffer"},
+	{"not-compared", `{"organizationRef":{"name":"introduced"},"driftPolicy":"Report"}`, "1/1 Ready=Unknown:NotCompared Reconciling=True:NotCompared"},
+	{"not-compared-stalled", `{"organizationRef":{"name":"introduced"},"driftPolicy":"Report","httpActionOverrides":{}}`, "1/1 Ready=False:NotCompared Stalled=True:NotCompared Drifted=False:Verified"},
+	{"edited", `{"name":"Jane Roe"}`, "1/2 Ready=True:Synced Drifted=Unknown:NotVerified"},
 	{"new", `{}`, "-1/1"},
 }
 
@@ -55,6 +59,8 @@ var organizationStates = []state{
 	{"of-server-error-stalled", `{}`, ""},
 	{"of-unreachable", `{}`, ""},
 	{"of-forbidden", `{}`, ""},
+	{"introduced", `{"driftCheckInterval":"1m"}`, "1/1 Ready=True:Usable Overcommitted=False:ResyncsFit DriftChecked=True:Swept"},
+	{"list-forbidden", `{}`, "1/1 Ready=True:Usable Overcommitted=False:ResyncsFit DriftChecked=False:ListForbidden"},
 	{"slow", `{"rateLimit":{"requests":60,"window":"1h"}}`, ""},
 	{"rate-limited", `{}`, "1/1 Ready=Unknown:RateLimited Reconciling=True:RateLimited Overcommitted=False:ResyncsFit"},
 	{"unavailable", `{}`, "1/1 Ready=False:Unavailable Reconciling=True:Unavailable Overcommitted=False:ResyncsFit"},
@@ -68,7 +74,7 @@ var organizationStates = []state{
 
 // more are contacts that bring an organization into its state.
 func more() []state {
-	var contacts []state
+	contacts := []state{{name: "list-forbidden-1", spec: `{"organizationRef":{"name":"list-forbidden"},"driftPolicy":"Report"}`}}
 	for i := range 80 { // more than may be sent in an hour
 		contacts = append(contacts, state{name: fmt.Sprintf("slow-%d", i), spec: `{"organizationRef":{"name":"slow"}}`})
 	}
@@ -86,6 +92,7 @@ func answers() map[string]opencxtest.Answer {
 	tooMany.Header["Retry-After"] = "3600"
 	broken, refused := opencxtest.Failure(500, "Something went wrong"), opencxtest.Failure(401, "Invalid API key")
 	return map[string]opencxtest.Answer{
+		"drifted":      {Status: 200}, // and it keeps what it has
 		"rate-limited": tooMany, "server-error": broken, "server-error-stalled": broken, "unreachable": {Break: opencxtest.Reset},
 		"rejected":          opencxtest.Failure(422, "name must be longer"),
 		"contact-not-found": opencxtest.Failure(404, "Contact not found"),
