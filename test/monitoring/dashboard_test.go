@@ -90,7 +90,7 @@ var _ = Describe("config/grafana/opencx-operator.json", func() {
 		for _, p := range readDashboard().Panels {
 			for _, target := range p.Targets {
 				queries++
-				Eventually(func() (int, error) { return server.count(ctx, chosen.Replace(target.Expr)) }).Should(BeNumerically(">", 0), "%s: %s", p.Title, target.Expr)
+				Eventually(func() (int, error) { return server.count(ctx, chosen.Replace(target.Expr)) }).WithTimeout(firstLook).Should(BeNumerically(">", 0), "%s: %s", p.Title, target.Expr)
 			}
 		}
 		Expect(queries).To(BeNumerically(">", 20))

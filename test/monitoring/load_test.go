@@ -27,6 +27,9 @@ const (
 	email           = "jane@example.com"
 )
 
+// firstLook is how long it takes until drift was found and repaired.
+const firstLook = 4 * time.Minute
+
 // The organizations: one that works, one whose key is refused, and one whose contacts
 // are sent again too often for its limit.
 var acme, revoked, busy = organization("acme"), organization("revoked"), organization("busy")
@@ -40,7 +43,9 @@ func startLoad(ctx context.Context) {
 	GinkgoHelper()
 	simulator = operatortest.StartSimulator(opencxtest.Options{Keys: []string{goodKey, "ocx_live_busy"}, AcceptAnyContact: true})
 	DeferCleanup(simulator.Close)
-	Expect(controlPlane.CreateOrganization(ctx, acme, goodKey)).To(Succeed())
+	Expect(controlPlane.CreateOrganization(ctx, acme, goodKey, func(o *v1alpha1.OpenCXOrganization) {
+		o.Spec.DriftCheckInterval = &metav1.Duration{Duration: time.Minute}
+	})).To(Succeed())
 	Expect(controlPlane.CreateOrganization(ctx, revoked, badKey)).To(Succeed())
 	Expect(controlPlane.CreateOrganization(ctx, busy, "ocx_live_busy", func(o *v1alpha1.OpenCXOrganization) {
 		o.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 2, Window: metav1.Duration{Duration: time.Minute}}
@@ -49,6 +54,8 @@ func startLoad(ctx context.Context) {
 	simulator.InjectContact("acme-1", opencxtest.Answer{Status: 500})
 	simulator.InjectContact("acme-2", opencxtest.Answer{Status: 422, Body: `{"statusCode":422,"message":"phone is not valid"}`})
 	simulator.InjectContact("acme-3", opencxtest.Answer{Break: opencxtest.Reset})
+	simulator.AddContacts("acme-4")
+	simulator.InjectContact("acme-4", opencxtest.Answer{Status: 200}) // and it keeps what it has
 	for i := range 20 {
 		declare(ctx, acme, i)
 	}

@@ -54,10 +54,12 @@ func shapesOfPage() map[string]shape {
 
 var _ = Describe("The metrics", func() {
 	It("are those of docs/monitoring.md", func(ctx SpecContext) {
-		status, text := replicas[0].scrape(ctx, token)
-		Expect(status).To(Equal(http.StatusOK))
-		Expect(shapes(text)).To(Equal(shapesOfPage()))
-		_, text = replicas[1].scrape(ctx, token)
+		Eventually(func() map[string]shape {
+			status, text := replicas[0].scrape(ctx, token)
+			Expect(status).To(Equal(http.StatusOK))
+			return shapes(text)
+		}).WithTimeout(firstLook).Should(Equal(shapesOfPage()))
+		_, text := replicas[1].scrape(ctx, token)
 		Expect(text).To(ContainSubstring("\nopencx_operator_leader 0\n"))
 		Expect(text).NotTo(ContainSubstring("organization="), "only the leader has series by organization")
 	})

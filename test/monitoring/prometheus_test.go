@@ -144,6 +144,7 @@ var _ = Describe("config/prometheus", func() {
 		Eventually(func() (map[string]string, error) { return server.alerts(ctx) }).Should(Equal(map[string]string{
 			"OpenCXOperatorNotRunning": "inactive", "OpenCXKeyRejected": "pending", "OpenCXUnreachable": "inactive",
 			"OpenCXContactsNotSynced": "inactive", "OpenCXOrganizationOvercommitted": "pending",
+			"OpenCXDriftNotChecked": "inactive",
 		}))
 	})
 })
