@@ -4,7 +4,6 @@ package gitops
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -144,9 +143,6 @@ func createOrganization(ctx context.Context, s state) {
 		kubectl(ctx, "shop", "", "delete", "secret", "api-key-not-found-api-key")
 	}
 }
-
-// keyOf is an API key that no text repeats, because OpenCX's answer would be withheld then.
-func keyOf(name string) string { return fmt.Sprintf("ocx_live_%x", sha256.Sum256([]byte(name))) }
 
 // insist requests attempts until the time between them grows no more.
 func insist(ctx context.Context, name string) {

@@ -3,6 +3,7 @@
 package gitops
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
@@ -101,3 +102,6 @@ func answers() map[string]opencxtest.Answer {
 		"unavailable-1": broken, "unavailable-2": broken, "unavailable-3": broken,
 	}
 }
+
+// keyOf is an API key that no text repeats, because OpenCX's answer would be withheld then.
+func keyOf(name string) string { return fmt.Sprintf("ocx_live_%x", sha256.Sum256([]byte(name))) }
