@@ -51,18 +51,21 @@ func (f *facts) repeated(now time.Time) (cause, time.Time) {
 	}
 	repairAt := now
 	switch {
-	case policy != v1alpha1.DriftCorrect:
+	case policy != v1alpha1.DriftCorrect, !wantsRepair(f.state.drift):
 		return resync, resyncAt
-	case f.state.drift == v1alpha1.IgnoredReason: // what OpenCX has now, nobody knows
 	case f.state.drift == v1alpha1.FieldsDifferReason:
 		repairAt = f.repairAt(now)
-	default:
-		return resync, resyncAt
 	}
 	if !resyncAt.IsZero() && resyncAt.Before(repairAt) {
 		return resync, resyncAt
 	}
 	return drifted, repairAt
+}
+
+// wantsRepair says that a contact of which Drifted has that reason is to be sent again: fields
+// differ, or what OpenCX has nobody knows, because nobody was to look.
+func wantsRepair(reason string) bool {
+	return reason == v1alpha1.FieldsDifferReason || reason == v1alpha1.IgnoredReason
 }
 
 // repairAt is when a contact that has drifted is sent again.
@@ -214,8 +217,7 @@ func (b *book) accepts(repeats bool) {
 		b.told.ConsecutiveRepairs++
 		b.told.LastRepairTime = status.Time(b.now)
 		b.drift(metav1.ConditionFalse, v1alpha1.RepairedReason, "OpenCX has accepted the contact again, after "+strings.Join(b.told.DriftedFields, ", ")+" differed")
-	case repeats && was != v1alpha1.IgnoredReason, b.organization.DriftCheckInterval <= 0 && was == "":
-	default:
+	case !repeats, was == v1alpha1.IgnoredReason:
 		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notVerified)
 	}
 }
@@ -228,12 +230,14 @@ func (b *book) difference() string {
 	switch n := b.told.ConsecutiveRepairs; {
 	case policyOf(b.contact) == v1alpha1.DriftReport:
 		return message + "; nothing is sent because of that while spec.driftPolicy is Report"
+	case b.contact.Spec.Suspend:
+		return message + "; the contact is sent again when spec.suspend is false"
 	case n == 0 || b.told.LastRepairTime == nil:
 		return message + "; the contact is sent again"
 	default:
 		next := b.told.LastRepairTime.Add(drift.Pause(b.organization.DriftCheckInterval, n))
-		return message + fmt.Sprintf("; it was sent again %d times in a row, so that the next time is at %s at the earliest: find out who else changes it, or set spec.driftPolicy to Report or Ignore",
-			n, next.UTC().Format(time.RFC3339))
+		return message + fmt.Sprintf("; the contact is sent again at %s at the earliest, because it was before, and that did not last (repairs in a row: %d): find out who else changes it, or set spec.driftPolicy to Report or Ignore",
+			next.UTC().Format(time.RFC3339), n)
 	}
 }
 
@@ -270,6 +274,8 @@ func (b *book) drifts() {
 	case policy == v1alpha1.DriftIgnore:
 		b.drift(metav1.ConditionUnknown, v1alpha1.IgnoredReason, "Nobody looks at what OpenCX has while spec.driftPolicy is Ignore")
 	case told == nil, isIntroduced(b.contact, &b.told):
+	case b.organization.Problem == nil && b.organization.DriftCheckInterval <= 0 && !wantsRepair(told.Reason):
+		b.forgetsDrift() // nobody looks any more
 	case told.Reason == v1alpha1.IgnoredReason && policy == v1alpha1.DriftReport:
 		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notVerified)
 	case told.Reason == v1alpha1.FieldsDifferReason:

@@ -80,7 +80,7 @@ var (
 		"1 while the resyncs of an organization's contacts need more than half of its limit, as its condition Overcommitted says.",
 		[]string{"organization"}, nil)
 	watermarkDesc = prometheus.NewDesc("opencx_drift_watermark_age_seconds",
-		"Time since the moment from which on nobody has looked yet for what has changed in OpenCX, by organization.",
+		"Time since the moment from which on nobody has looked yet for what has changed in OpenCX, by organization; of those that look.",
 		[]string{"organization"}, nil)
 	leaderDesc = prometheus.NewDesc("opencx_operator_leader",
 		"1 in the replica that leads, and so sends; 0 in the others, which have no series by organization.",
@@ -166,7 +166,8 @@ func (c collector) ofOrganizations(ctx context.Context, out chan<- prometheus.Me
 		}
 		gauge(out, organizationsDesc, 1, name, string(ready.Status), ready.Reason)
 		gauge(out, overcommittedDesc, oneIf(meta.IsStatusConditionTrue(conditions, v1alpha1.OvercommittedCondition)), name)
-		if swept := all.Items[i].Status.Sweep; swept != nil && swept.Watermark != nil {
+		looks := !all.Items[i].Spec.Suspend && c.organizations.DriftCheckIntervalOf(&all.Items[i]) > 0
+		if swept := all.Items[i].Status.Sweep; looks && swept != nil && swept.Watermark != nil {
 			gauge(out, watermarkDesc, time.Since(swept.Watermark.Time).Seconds(), name)
 		}
 	}

@@ -61,7 +61,8 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 			if drifted := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); drifted != nil && drifted.LastTransitionTime.After(since) {
 				since = drifted.LastTransitionTime.Time
 			}
-			if is.drift == v1alpha1.NotVerifiedReason && told.AppliedHash != "" && since.Before(began.Add(-s.r.Drift.Settling)) {
+			unseen := is.drift == v1alpha1.NotVerifiedReason || is.drift == v1alpha1.RepairedReason
+			if unseen && told.AppliedHash != "" && since.Before(began.Add(-s.r.Drift.Settling)) {
 				unlisted(since)
 			}
 		case told.LastVerifiedTime != nil:
