@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -140,15 +141,21 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	if err := w.index(mgr); err != nil {
 		return nil, err
 	}
+	// Before the first look of whoever sends, once this process leads.
+	var restore sync.Once
+	var restored error
 	begin := source.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		reserved, err := kept.Load(ctx) // once this process leads, before the first look
-		if err == nil && reserved == nil {
-			reserved, err = r.attempts(ctx, limit)
-		}
-		if err == nil {
-			slots.Restore(reserved)
-		}
-		return err
+		restore.Do(func() {
+			reserved, err := kept.Load(ctx)
+			if err == nil && reserved == nil {
+				reserved, err = r.attempts(ctx, limit)
+			}
+			if err == nil {
+				slots.Restore(reserved)
+			}
+			restored = err
+		})
+		return restored
 	})
 	if err := w.contacts(mgr, readsNamespaces).WatchesRawSource(begin).WithOptions(controller.Options{
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles + spareWorkers,
@@ -161,7 +168,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	); err != nil {
 		return nil, fmt.Errorf("setting up the organization controller: %w", err)
 	}
-	if err := w.sweeps(mgr).WithOptions(controller.Options{MaxConcurrentReconciles: sweepWorkers, NewQueue: sweeps.self}).Complete(sweeper); err != nil {
+	if err := w.sweeps(mgr).WatchesRawSource(begin).WithOptions(controller.Options{MaxConcurrentReconciles: sweepWorkers, NewQueue: sweeps.self}).Complete(sweeper); err != nil {
 		return nil, fmt.Errorf("setting up the sweeps of drift: %w", err)
 	}
 	return collector{cache: mgr.GetClient(), budget: slots, organizations: known, leads: mgr.Elected()}, nil
