@@ -125,9 +125,10 @@ type sight struct {
 	refusedKey   string
 	refusedUntil time.Time
 
-	began     time.Time // the last sweep that came to its end
-	fullBegan time.Time // the last one of all contacts
-	fullAfter time.Time // the next one
+	began time.Time // the last sweep that came to its end
+	// The last one of all contacts, and the pause after it, by what it has cost.
+	fullBegan, fullEnded time.Time
+	fullRest             time.Duration
 
 	// What is told, guarded by the mutex of the Sweeper.
 	told organization.Sweeps
@@ -231,7 +232,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	case p.pending.Load() > 0:
 		return now.Add(patience), nil // it is woken at the end of that
 	case p.ended:
-		s.end(found, seen, interval)
+		s.end(found, seen)
 		return now, nil
 	case seen.notBefore.After(now):
 		s.Budget.Withdraw(asker(name))
@@ -280,13 +281,14 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 
 // due is when the next sweep begins, and whether it looks at all contacts.
 func (s *Sweeper) due(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, now time.Time) (at time.Time, full bool, plan Plan, err error) {
-	at, fullAfter, fullBegan := found.CreationTimestamp.Add(interval), seen.fullAfter, seen.fullBegan
+	at = found.CreationTimestamp.Add(interval)
+	fullAfter, fullBegan := seen.fullEnded.Add(max(interval, seen.fullRest)), seen.fullBegan
 	if last := s.lastOf(found); last != nil {
 		if last.LastTime != nil {
 			at = last.LastTime.Add(interval)
 		}
 		if fullBegan.IsZero() && last.LastFullTime != nil { // by a process before this one
-			fullAfter, fullBegan = last.LastFullTime.Add(interval), last.LastFullTime.Time
+			fullAfter, fullBegan = notAhead(last.LastFullTime.Add(interval), interval, now), last.LastFullTime.Time
 		}
 	}
 	plan, err = s.Contacts.Plan(ctx, client.ObjectKeyFromObject(found), seen.began, fullBegan)
@@ -299,10 +301,10 @@ func (s *Sweeper) due(ctx context.Context, found *v1alpha1.OpenCXOrganization, s
 		if !plan.Newest.IsZero() {
 			fullAt = plan.Newest.Add(s.Settling)
 		}
-		if fullAt.Before(fullAfter) {
+		if fullAt = notAhead(fullAt, fullPause, now); fullAt.Before(fullAfter) {
 			fullAt = fullAfter
 		}
-		if fullAt = notAhead(fullAt, fullPause, now); fullAt.Before(at) {
+		if fullAt.Before(at) {
 			at = fullAt
 		}
 		full = !fullAt.After(at)
@@ -367,7 +369,7 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 }
 
 // end ends a sweep of which everything is stored that it has found.
-func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration) {
+func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
 	seen.pass = nil
 	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: &p.seen}
@@ -378,8 +380,8 @@ func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight, interval 
 	if p.full {
 		swept.LastFullTime = status.Time(now)
 		limit := s.Organizations.LimitOf(found)
-		seen.fullBegan = p.requestedAt
-		seen.fullAfter = now.Add(max(interval, fullShare*time.Duration(p.requests)*limit.Window/time.Duration(limit.Requests)))
+		seen.fullBegan, seen.fullEnded = p.requestedAt, now
+		seen.fullRest = fullShare * time.Duration(p.requests) * limit.Window / time.Duration(limit.Requests)
 	}
 	sweepsTotal.WithLabelValues(name.String(), "swept").Inc()
 	s.tell(name, seen, organization.Sweeps{Sweep: swept, Condition: &metav1.Condition{
