@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
@@ -24,7 +25,23 @@ const (
 type answer struct {
 	meaning meaning
 	text    string // for people, without what OpenCX said: it may speak of contacts
-	end     func(slot *budget.Slot)
+	// end ends the slot. It returns before when OpenCX wants no other request, zero when
+	// it does not say.
+	end func(slot *budget.Slot) (until time.Time)
+}
+
+// ended is an end after which OpenCX does not say when it wants the next request.
+func ended(end func(*budget.Slot)) func(*budget.Slot) time.Time {
+	return func(slot *budget.Slot) time.Time {
+		end(slot)
+		return time.Time{}
+	}
+}
+
+// failed is an end after which OpenCX wants the next request after a time, 0 when it does
+// not say.
+func failed(retryAfter time.Duration) func(*budget.Slot) time.Time {
+	return func(slot *budget.Slot) time.Time { return slot.Failed(retryAfter) }
 }
 
 // answerOf reads the error of ListContacts.
@@ -34,30 +51,30 @@ func answerOf(err error) answer {
 	_, noPage := errors.AsType[*opencx.PageError](err)
 	switch {
 	case err == nil:
-		return answer{usable, "a page", (*budget.Slot).Accepted}
+		return answer{usable, "a page", ended((*budget.Slot).Accepted)}
 	case none && noAnswer.ConnectionWasIdle():
-		return answer{broken, "no answer came from OpenCX", (*budget.Slot).Lost}
+		return answer{broken, "no answer came from OpenCX", ended((*budget.Slot).Lost)}
 	case none:
-		return answer{broken, "no answer came from OpenCX", (*budget.Slot).NoAnswer}
+		return answer{broken, "no answer came from OpenCX", ended((*budget.Slot).NoAnswer)}
 	case noPage:
-		return answer{broken, err.Error(), func(slot *budget.Slot) { slot.Failed(0) }}
+		return answer{broken, err.Error(), failed(0)}
 	case !is:
-		return answer{broken, "the request could not be made", (*budget.Slot).Unused}
+		return answer{broken, "the request could not be made", ended((*budget.Slot).Unused)}
 	}
-	a := answer{text: fmt.Sprintf("OpenCX answered %d", told.StatusCode), end: (*budget.Slot).Refused}
+	a := answer{text: fmt.Sprintf("OpenCX answered %d", told.StatusCode), end: ended((*budget.Slot).Refused)}
 	switch code := told.StatusCode; {
 	case code == http.StatusTooManyRequests:
-		a.meaning, a.end = limited, func(slot *budget.Slot) { slot.RateLimited(told.RetryAfter) }
+		a.meaning, a.end = limited, func(slot *budget.Slot) time.Time { return slot.RateLimited(told.RetryAfter) }
 	case code == http.StatusUnauthorized, code == http.StatusPaymentRequired:
-		a.meaning, a.end = broken, (*budget.Slot).Unauthorized
+		a.meaning, a.end = broken, ended((*budget.Slot).Unauthorized)
 	case code == http.StatusForbidden:
 		a.meaning = forbidden
 	case code == http.StatusServiceUnavailable:
-		a.meaning, a.end = broken, func(slot *budget.Slot) { slot.Failed(told.RetryAfter) }
+		a.meaning, a.end = broken, failed(told.RetryAfter)
 	case code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooEarly:
 		a.meaning = refused
 	default:
-		a.meaning, a.end = broken, func(slot *budget.Slot) { slot.Failed(0) }
+		a.meaning, a.end = broken, failed(0)
 	}
 	return a
 }

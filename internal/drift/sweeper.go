@@ -258,10 +258,14 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	requestedAt := time.Now()
 	page, err := s.OpenCX.ListContacts(context.WithoutCancel(ctx), key.APIKey, p.after, p.cursor)
 	a := answerOf(err)
-	a.end(slot)
+	until := a.end(slot)
 	log.FromContext(ctx).V(1).Info("Asked OpenCX what has changed", "contacts", len(page.Contacts), "full", p.full, "answer", a.text)
 	if a.meaning != usable {
-		return s.refused(ctx, found, seen, interval, a, key.Version), nil
+		next = s.refused(ctx, found, seen, interval, a, key.Version)
+		if next.Before(until) {
+			seen.notBefore, next = until, until
+		}
+		return next, nil
 	}
 	seen.failures, seen.notBefore, seen.refusedKey = 0, time.Time{}, ""
 	if !key.Proven {
@@ -394,7 +398,7 @@ func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganizatio
 	name := client.ObjectKeyFromObject(found)
 	switch {
 	case a.meaning == limited:
-		return time.Now() // the budget knows when
+		return time.Now() // the budget has told when
 	case a.meaning == forbidden:
 		seen.pass, seen.refusedKey, seen.refusedUntil = nil, keyVersion, time.Now().Add(forbiddenPause)
 		sweepsTotal.WithLabelValues(name.String(), "forbidden").Inc()
