@@ -107,7 +107,8 @@ func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (
 	if err := r.store(ctx, f, b.told); err != nil {
 		return false, err
 	}
-	r.memory.compared(f.contact, f.listing)
+	r.memory.compared(f.contact, f.listing, f.hash)
+	f.seenHash = f.hash
 	return f.contact != before, nil
 }
 
@@ -138,6 +139,9 @@ func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields [
 	cached, err := desired.CachedVersions(ctx, r.cache, namespace, spec)
 	if err != nil {
 		return nil, false, err
+	}
+	if f.sourced && r.hash(f, cached) != f.hash { // it has changed since this look began
+		return nil, false, errStale
 	}
 	// What the sweep has read may be older than the cache by now.
 	for _, reader := range []client.Reader{f.listing.Sources, r.live} {
@@ -246,7 +250,8 @@ func (b *book) difference() string {
 func (b *book) introduced() {
 	b.told.ObservedGeneration = b.contact.Generation
 	told := meta.FindStatusCondition(b.told.Conditions, v1alpha1.DriftedCondition)
-	if told != nil && told.ObservedGeneration != b.contact.Generation { // it is about another manifest
+	changed := b.seenHash != "" && b.seenHash != b.hash                              // as when a value in a Secret has
+	if told != nil && (changed || told.ObservedGeneration != b.contact.Generation) { // it is about something else
 		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notCompared)
 		told = nil
 	}

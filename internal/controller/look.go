@@ -43,9 +43,11 @@ type facts struct {
 	last         sent
 	attemptEnded time.Time
 	// listing is what OpenCX lists of the contact and is not compared yet, nil for nothing;
-	// seenUpdate is when what was compared last had changed in OpenCX.
+	// seenUpdate is when what was compared last had changed in OpenCX, and seenHash what it
+	// was compared with, "" when this process has compared nothing.
 	listing    *drift.Listing
 	seenUpdate time.Time
+	seenHash   string
 }
 
 // loaded is what a PATCH needs and what only a live read can tell.
@@ -126,7 +128,7 @@ func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName)
 	}
 	f = facts{
 		contact: contact, status: contact.Status, last: known.sent, attemptEnded: known.attemptEnded,
-		listing: known.listing, seenUpdate: known.seenUpdate,
+		listing: known.listing, seenUpdate: known.seenUpdate, seenHash: known.seenHash,
 	}
 	if known.unsaved != nil {
 		f.status = *known.unsaved

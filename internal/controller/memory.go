@@ -35,9 +35,11 @@ type remembered struct {
 	// attemptEnded is when the last request ended.
 	attemptEnded time.Time
 	// listing is what OpenCX lists of the contact and is not compared yet; seenUpdate is
-	// when what was compared last had changed in OpenCX.
+	// when what was compared last had changed in OpenCX, and seenHash what it was compared
+	// with.
 	listing    *drift.Listing
 	seenUpdate time.Time
+	seenHash   string
 	// lost says that the connection of the last attempt was closed before it.
 	lost bool
 
@@ -89,10 +91,11 @@ func (m *memory) list(contact *v1alpha1.OpenCXContact, listing drift.Listing) {
 	})
 }
 
-// compared notes that what OpenCX listed was compared, and what follows from it is stored.
-func (m *memory) compared(contact *v1alpha1.OpenCXContact, listing *drift.Listing) {
+// compared notes that what OpenCX listed was compared with what has that hash, and what
+// follows from it is stored.
+func (m *memory) compared(contact *v1alpha1.OpenCXContact, listing *drift.Listing, hash string) {
 	m.update(contact, func(r *remembered) {
-		r.seenUpdate = listing.UpdatedAt
+		r.seenUpdate, r.seenHash = listing.UpdatedAt, hash
 		if r.listing == listing {
 			r.drops()
 		}

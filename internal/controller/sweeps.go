@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
@@ -48,8 +49,11 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 		switch {
 		case !may[contact.Namespace], policyOf(contact) == v1alpha1.DriftIgnore, is.reason == v1alpha1.DuplicateReason:
 		case isIntroduced(contact, told):
-			if plan.Contacts = true; !seen {
+			plan.Contacts = true
+			if !seen {
 				unlisted(notReadySince(contact))
+			} else if len(desired.Objects(&contact.Spec)) > 0 { // which perhaps changed while nobody looked
+				plan.Unlisted = true
 			}
 		case told.LastSyncTime != nil && told.Organization == name.String():
 			plan.Contacts = true
