@@ -90,7 +90,7 @@ func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (
 	before := f.contact
 	b := book{facts: *f, told: *f.status.DeepCopy(), now: time.Now()}
 	switch {
-	case f.isRecent(r.Drift.Settling):
+	case f.isRecent(r.Drift.Settling), f.listing.Organization != f.organization.Name: // it has moved since
 	case f.isComparable():
 		fields, known, err := r.differences(ctx, f)
 		if err != nil {

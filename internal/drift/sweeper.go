@@ -67,6 +67,8 @@ type Plan struct {
 // Listing is a contact as OpenCX has it.
 type Listing struct {
 	opencx.ListedContact
+	// Organization is the one that was asked.
+	Organization types.NamespacedName
 	// RequestedAt is when the page was requested.
 	RequestedAt time.Time
 	// Sources reads Secrets and ConfigMaps.
@@ -364,7 +366,7 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 	for _, listed := range page.Contacts {
 		if err := s.Contacts.Compare(ctx, name, listed, func() Listing {
 			p.pending.Add(1)
-			return Listing{ListedContact: listed, RequestedAt: requestedAt, Sources: p.sources, Done: sync.OnceFunc(done)}
+			return Listing{ListedContact: listed, Organization: name, RequestedAt: requestedAt, Sources: p.sources, Done: sync.OnceFunc(done)}
 		}); err != nil {
 			return err
 		}
