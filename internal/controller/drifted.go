@@ -282,6 +282,7 @@ func (b *book) drifts() {
 	case b.organization.Problem == nil && b.organization.DriftCheckInterval <= 0 && !wantsRepair(told.Reason):
 		b.forgetsDrift() // nobody looks any more
 	case told.Reason == v1alpha1.IgnoredReason && policy == v1alpha1.DriftReport:
+		meta.RemoveStatusCondition(&b.told.Conditions, v1alpha1.DriftedCondition) // it begins now
 		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notVerified)
 	case told.Reason == v1alpha1.FieldsDifferReason:
 		b.drift(told.Status, told.Reason, b.difference())

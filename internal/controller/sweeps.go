@@ -32,8 +32,14 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 	}
 	unlisted := func(since time.Time) {
 		plan.Unlisted = true
-		if since.After(full) && since.After(plan.Newest) {
+		if !since.Before(full.Truncate(time.Second)) && since.After(plan.Newest) {
 			plan.Newest = since
+		}
+	}
+	accepted := func(at time.Time) {
+		plan.Contacts = true
+		if plan.Oldest.IsZero() || at.Before(plan.Oldest) {
+			plan.Oldest = at
 		}
 	}
 	may := map[string]bool{}
@@ -56,10 +62,7 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 				plan.Unlisted = true
 			}
 		case told.LastSyncTime != nil && told.Organization == name.String():
-			plan.Contacts = true
-			if plan.Oldest.IsZero() || told.LastSyncTime.Time.Before(plan.Oldest) {
-				plan.Oldest = told.LastSyncTime.Time
-			}
+			accepted(told.LastSyncTime.Time)
 			// What is not listed as changed since has perhaps not changed.
 			since := told.LastSyncTime.Time
 			if drifted := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); drifted != nil && drifted.LastTransitionTime.After(since) {
@@ -70,7 +73,7 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 				unlisted(since)
 			}
 		case told.LastVerifiedTime != nil:
-			plan.Contacts = true
+			accepted(told.LastVerifiedTime.Time)
 		}
 	}
 	return plan, nil

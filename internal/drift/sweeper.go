@@ -54,8 +54,8 @@ const (
 type Plan struct {
 	// Contacts says that there are contacts to compare.
 	Contacts bool
-	// Oldest is when the contact of which that is longest ago was accepted last; zero
-	// when none was.
+	// Oldest is when the contact of which that is longest ago was accepted, or verified,
+	// last; zero when none was.
 	Oldest time.Time
 	// Unlisted says that there are contacts to compare that a sweep of what has changed
 	// does not show. Newest is since when the last of those is there that no sweep of all

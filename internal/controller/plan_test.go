@@ -1,0 +1,85 @@
+package controller
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/ownership"
+)
+
+// lone is a cache with one contact, and every organization.
+type lone struct {
+	client.Client
+	contact v1alpha1.OpenCXContact
+}
+
+func (l lone) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	into.SetNamespace(name.Namespace)
+	into.SetName(name.Name)
+	return nil
+}
+
+func (l lone) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	into.(*v1alpha1.OpenCXContactList).Items = []v1alpha1.OpenCXContact{l.contact}
+	return nil
+}
+
+// planFor is what a sweep would be for with that contact alone.
+func planFor(t *testing.T, contact v1alpha1.OpenCXContact, began, full time.Time) drift.Plan {
+	t.Helper()
+	cache := lone{contact: contact}
+	s := swept{r: &ContactReconciler{cache: cache, organizations: organization.New(organization.Options{Cache: cache})}}
+	s.r.Drift = drift.DefaultTiming
+	plan, err := s.Plan(t.Context(), types.NamespacedName{Namespace: "shop", Name: "default"}, began, full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+func TestAContactOfTheSecondInWhichASweepOfAllBeganIsLookedForAgain(t *testing.T) {
+	full := time.Date(2026, 1, 1, 12, 0, 0, int(300*time.Millisecond), time.UTC)
+	contact := v1alpha1.OpenCXContact{}
+	contact.Namespace, contact.Spec.DriftPolicy = "shop", v1alpha1.DriftReport
+	for at, want := range map[time.Duration]bool{0: true, -time.Second: false, time.Second: true} {
+		contact.CreationTimestamp = metav1.NewTime(full.Truncate(time.Second).Add(at)) // which has whole seconds
+		if plan := planFor(t, contact, full, full); !plan.Unlisted || plan.Newest.IsZero() == want {
+			t.Errorf("created %s after: %+v; is newer: want %t", at, plan, want)
+		}
+	}
+}
+
+func TestAContactThatIsIgnoredNoMoreIsLookedFor(t *testing.T) {
+	then := time.Now().Add(-time.Hour).Truncate(time.Second)
+	contact := v1alpha1.OpenCXContact{}
+	contact.Namespace, contact.Spec.DriftPolicy = "shop", v1alpha1.DriftReport
+	contact.Status = v1alpha1.OpenCXContactStatus{
+		Organization: "shop/default", AppliedHash: "v1:1", AttemptedHash: "v1:1", LastSyncTime: &metav1.Time{Time: then},
+		Conditions: []metav1.Condition{{Type: v1alpha1.DriftedCondition, Status: metav1.ConditionUnknown, Reason: v1alpha1.IgnoredReason, LastTransitionTime: metav1.NewTime(then)}},
+	}
+	f := facts{contact: &contact, status: contact.Status, state: stateOf(&contact.Status), title: ownership.Title{Owns: true}, hash: "v1:1"}
+	f.organization.Name = types.NamespacedName{Namespace: "shop", Name: "default"}
+	now := time.Now()
+	contact.Status, _ = report(f, decide(f, now), result{}, now)
+	full := then.Add(time.Minute) // for the sake of others, while it was ignored
+	if plan := planFor(t, contact, now.Add(time.Hour), full); plan.Newest.Before(now.Add(-2 * time.Second)) {
+		t.Errorf("%+v, so that it is looked for in a day", plan)
+	}
+}
+
+func TestWhatIsOnlyVerifiedIsLookedForSinceThen(t *testing.T) {
+	contact := v1alpha1.OpenCXContact{}
+	contact.Namespace = "shop"
+	contact.Status.AppliedHash, contact.Status.LastVerifiedTime = "v1:1", new(metav1.Now())
+	if plan := planFor(t, contact, time.Time{}, time.Time{}); !plan.Oldest.Equal(contact.Status.LastVerifiedTime.Time) {
+		t.Errorf("the oldest is of %s", plan.Oldest)
+	}
+}
