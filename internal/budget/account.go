@@ -120,6 +120,15 @@ func (a *account) next(may func(namespace string, past Past) bool, now time.Time
 	return a.inTurn(may, now), regular
 }
 
+// onlyBystanders says that nobody asks, nor is under way, who could show that OpenCX works.
+func (a *account) onlyBystanders() bool { return a.underWay == 0 && a.queue.len == a.queue.bystanders }
+
+// isAbandoned says that the breaker tells of a time that is over, as it does for an account
+// for which nobody asks.
+func (a *account) isAbandoned(now time.Time) bool {
+	return a.breaker.isOpen() && a.onlyBystanders() && !now.Before(a.breaker.forget())
+}
+
 // inTurn is whose turn it is while nothing is in the way: an edit at once, a backlog
 // at its pace. Edits that are a backlog themselves share it with first syncs. The tenth
 // slots, which are for others than edits, know no pace.
@@ -228,6 +237,8 @@ func (a *account) nextCall(now time.Time) time.Time {
 		return time.Time{} // when that request ends
 	case free == 0:
 		return a.nextFree(now)
+	case a.breaker.isOpen() && a.onlyBystanders():
+		return a.breaker.forget()
 	case a.breaker.isOpen():
 		return a.breaker.nextCall(now)
 	}

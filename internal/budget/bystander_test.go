@@ -62,13 +62,10 @@ func TestABystanderWaitsWhileTheBreakerIsOpen(t *testing.T) {
 		run(t, "after "+failure, limit60, func(t *testing.T, b *Budget, w *woken) {
 			trip(t, b, failures[failure])
 			mustWait(t, b, sweep(orgA))
-			time.Sleep(time.Hour)
-			woke(t, w, "") // alone it is no probe, however long it lasts
+			time.Sleep(time.Minute)
+			woke(t, w, "") // alone it is no probe
 			if got := mustWait(t, b, sweep(orgA)); got != time.Minute {
 				t.Errorf("it expects its turn in %s, want a window", got)
-			}
-			if b.accounts[orgA].timer != nil {
-				t.Error("a timer runs for one that waits for others")
 			}
 			probe := take(t, b, retry()) // nobody is kept from it
 			mustWait(t, b, sweep(orgA))
@@ -76,6 +73,17 @@ func TestABystanderWaitsWhileTheBreakerIsOpen(t *testing.T) {
 			probe.Accepted()
 			woke(t, w, wakes)
 			take(t, b, sweep(orgA)).Accepted()
+		})
+	}
+	for _, name := range []string{"a failure", "no answer", "a refused key"} {
+		run(t, "until it is forgotten, after "+name, limit60, func(t *testing.T, b *Budget, w *woken) {
+			trip(t, b, failures[name])
+			mustWait(t, b, sweep(orgA))
+			time.Sleep(time.Hour)
+			if got := b.Look(orgA).Obstacle; got != None {
+				t.Errorf("after an hour in which nobody else asked, %q", got)
+			}
+			take(t, b, sweep(orgA)).Failed(0)
 		})
 	}
 	run(t, "a probe is woken in time beside it", limit60, func(t *testing.T, b *Budget, w *woken) {
@@ -129,7 +137,7 @@ func TestABystanderAfterASilence(t *testing.T) {
 		trip(t, b, failures["a failure"])
 		limited.RateLimited(time.Second)
 		mustWait(t, b, sweep(orgA))
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute) // not forgotten yet
 		woke(t, w, "")
 		take(t, b, retry()).Accepted()
 		woke(t, w, "a")

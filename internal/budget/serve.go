@@ -80,6 +80,9 @@ func (b *Budget) settle(now time.Time) {
 // call calls the next one of an account, if one may be called now.
 func (b *Budget) call(acct *account, now time.Time, present *record) bool {
 	b.prune(acct, now)
+	if acct.isAbandoned(now) {
+		b.watch(acct, acct.breaker.reset)
+	}
 	if acct.queue.len == 0 || !b.unproven.admits(acct, now) {
 		return false
 	}
