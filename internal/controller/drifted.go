@@ -81,22 +81,31 @@ func (f *facts) repairAt(now time.Time) time.Time {
 	return last.Add(pause)
 }
 
+// patience is for how many times the settling time it is tried to compare a contact. One
+// whose values change all the time, or cannot be read, must not hold up the sweep, which
+// is that of all contacts.
+const patience = 6
+
 // compare stores what follows from what OpenCX lists of the contact, if that is to be
 // compared. It says whether there is anything new to decide on.
 func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (stored bool, err error) {
-	if f.listing == nil || d.step == load { // what it has to be compared with cannot be read at present
+	if f.listing == nil {
+		return false, nil
+	}
+	late := time.Since(f.listing.RequestedAt) > patience*r.Drift.Settling
+	if d.step == load && !late { // what it has to be compared with cannot be read at present
 		return false, nil
 	}
 	before := f.contact
 	b := book{facts: *f, told: *f.status.DeepCopy(), now: time.Now()}
 	switch {
 	case f.isRecent(r.Drift.Settling), f.listing.Organization != f.organization.Name: // it has moved since
-	case f.isComparable():
+	case d.step != load && f.isComparable():
 		fields, known, err := r.differences(ctx, f)
-		if err != nil {
+		if err != nil && !late {
 			return false, err
 		}
-		if known {
+		if err == nil && known {
 			b.found(fields)
 		} else {
 			b.passedOver()
