@@ -33,7 +33,7 @@ func (p *pass) takes(page opencx.Page, requestedAt time.Time, overlap time.Durat
 	if p.pages++; p.pages == 1 {
 		p.requestedAt = requestedAt
 		date := page.Date
-		if date.IsZero() || date.After(requestedAt.Add(believed)) {
+		if date.Before(time.Unix(0, 0)) || date.After(requestedAt.Add(believed)) { // none, or none that can be
 			date = requestedAt
 		}
 		p.watermark = date.Add(-overlap)
