@@ -52,7 +52,7 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 	case apierrors.IsNotFound(err), errors.Is(err, errOvertaken):
 		// It is another contact by now, or another process has attempted it: what
 		// this one knows is worth nothing.
-		r.memory.forget(client.ObjectKeyFromObject(stored))
+		r.memory.overtaken(stored)
 		return errOvertaken
 	}
 	return fmt.Errorf("writing status: %w", err)
