@@ -149,7 +149,7 @@ func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields [
 	if err != nil {
 		return nil, false, err
 	}
-	if f.sourced && r.hash(f, cached) != f.hash { // it has changed since this look began
+	if r.hash(f, cached) != f.hash { // what is noted of the hash must be true of these values
 		return nil, false, errStale
 	}
 	// What the sweep has read may be older than the cache by now.

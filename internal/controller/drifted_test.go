@@ -1,0 +1,41 @@
+package controller
+
+import (
+	"errors"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
+)
+
+func TestWhatIsComparedAreTheValuesOfTheHash(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	server := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "names", ResourceVersion: "7"}, Data: map[string]string{"jane": "Jane"}},
+	).Build()
+	baseURL, err := opencx.ParseBaseURL("https://api.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &ContactReconciler{Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil)}, cache: server, live: server}
+	f := &facts{contact: &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "jane"}, Spec: v1alpha1.OpenCXContactSpec{
+		NameFrom: &v1alpha1.ValueSource{ConfigMapKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "jane"}},
+	}}}
+	for version, want := range map[string]error{"7": nil, "8": errStale} {
+		f.hash = r.hash(f, desired.Versions{{Kind: desired.ConfigMapKind, Name: "names"}: {ResourceVersion: version}})
+		f.listing = &drift.Listing{ListedContact: opencx.ListedContact{Name: new("Jane")}, Sources: drift.NewSources(server)}
+		if _, _, err := r.differences(t.Context(), f); !errors.Is(err, want) {
+			t.Errorf("the hash is of version %s: got %v, want %v", version, err, want)
+		}
+	}
+}
