@@ -175,6 +175,9 @@ const mostFields = 16
 
 // found notes which fields differ: none when OpenCX has what is declared.
 func (b *book) found(fields []string) {
+	if b.introduces() {
+		b.told.ObservedGeneration = b.contact.Generation // which is the one that was compared
+	}
 	if len(fields) == 0 {
 		b.verified()
 		return
@@ -200,7 +203,6 @@ func (b *book) verified() {
 	if b.contact.Spec.HTTPActionOverrides != nil {
 		message += "; of httpActionOverrides, it does not show what it has"
 	} else if b.introduces() {
-		s.ObservedGeneration = b.contact.Generation
 		s.AppliedHash, s.AttemptedHash = b.hash, status.Attempt{Hash: b.hash}.String()
 		s.Organization = b.organization.Name.String()
 		b.synced(presentMessage)

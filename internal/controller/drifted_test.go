@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -37,5 +38,17 @@ func TestWhatIsComparedAreTheValuesOfTheHash(t *testing.T) {
 		if _, _, err := r.differences(t.Context(), f); !errors.Is(err, want) {
 			t.Errorf("the hash is of version %s: got %v, want %v", version, err, want)
 		}
+	}
+}
+
+func TestWhatIsComparedBeforeAnEditWasLookedAtIsOfTheEdit(t *testing.T) {
+	f := known(neverSent, policy(v1alpha1.DriftReport))
+	f.status.ObservedGeneration = f.contact.Generation - 1
+	b := book{facts: f, told: *f.status.DeepCopy(), now: testTime}
+	b.found([]string{"name"})
+	f.status, f.state = b.told, stateOf(&b.told)
+	told, _ := report(f, decide(f, testTime), result{}, testTime)
+	if c := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); c.Reason != v1alpha1.FieldsDifferReason {
+		t.Errorf("Drifted is %s: %s", c.Reason, c.Message)
 	}
 }
