@@ -32,8 +32,9 @@ func Differences(declared opencx.Contact, listed opencx.ListedContact) []string 
 			names = append(names, field.name)
 		}
 	}
+	has := listed.CustomData.Texts(func(name string) bool { _, wanted := declared.CustomData[name]; return wanted })
 	for _, key := range slices.Sorted(maps.Keys(declared.CustomData)) {
-		if !declared.CustomData[key].Matches(listed.CustomData[key], nil) {
+		if !declared.CustomData[key].Matches(has[key], nil) {
 			names = append(names, "customData."+key)
 		}
 	}

@@ -14,7 +14,7 @@ func value(text string) *opencx.Secret { return ptr.To(opencx.NewSecret(text)) }
 func TestDifferences(t *testing.T) {
 	everything := opencx.ListedContact{
 		Email: ptr.To("jane@example.com"), Phone: ptr.To("+12025550123"), Name: ptr.To("Jane Doe"),
-		CustomData: map[string]string{"plan": "enterprise", "region": "eu"},
+		CustomData: opencx.NewCustomData(map[string]string{"plan": "enterprise", "region": "eu"}),
 	}
 	for name, tt := range map[string]struct {
 		declared opencx.Contact
@@ -133,6 +133,6 @@ func TestFormsOfCustomData(t *testing.T) {
 		{"another case", "enterprise", "Enterprise", true},
 		{"an accent as a character of its own", "Zo\u00eb", "Zoe\u0308", true},
 	}.check(t, func(declared, listed string) (opencx.Contact, opencx.ListedContact) {
-		return opencx.Contact{CustomData: map[string]opencx.Secret{"plan": *value(declared)}}, opencx.ListedContact{CustomData: map[string]string{"plan": listed}}
+		return opencx.Contact{CustomData: map[string]opencx.Secret{"plan": *value(declared)}}, opencx.ListedContact{CustomData: opencx.NewCustomData(map[string]string{"plan": listed})}
 	})
 }

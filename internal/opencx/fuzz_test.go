@@ -2,6 +2,7 @@ package opencx
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -126,7 +127,7 @@ func FuzzPage(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := parsePage(body)
+		page, err := readPage(bytes.NewReader(body))
 		if _, is := errors.AsType[*PageError](err); err != nil && (!is || len(page.Contacts) > 0) {
 			t.Errorf("error = %#v with %d contacts", err, len(page.Contacts))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,9 +12,12 @@ import (
 	"time"
 )
 
-// maxPage is the longest page that is read, and maxCursor the longest cursor that is
-// taken from it, in bytes.
-const maxPage, maxCursor = 8 << 20, 4 << 10
+// What is read of a page at most, in bytes: of all, which is more than a hundred of the
+// largest contacts that can be declared have, of one value, and of the cursor.
+const maxPage, maxValue, maxCursor = 32 << 20, 8 << 20, 4 << 10
+
+// maxContacts is how many contacts a page may have.
+const maxContacts = 10_000
 
 // isoMillis is ISO 8601 in UTC with milliseconds, as JavaScript writes it.
 const isoMillis = "2006-01-02T15:04:05.000Z07:00"
@@ -36,8 +40,7 @@ type ListedContact struct {
 	ID string
 	// Email, Phone and Name are nil when OpenCX has none.
 	Email, Phone, Name *string
-	// CustomData is nil when OpenCX has none. A value that is no text is its JSON.
-	CustomData map[string]string
+	CustomData         CustomData
 	// UpdatedAt is by OpenCX's clock, zero when it is unreadable.
 	UpdatedAt time.Time
 }
@@ -83,71 +86,165 @@ func (c *Client) ListContacts(ctx context.Context, key APIKey, updatedAfter time
 	}
 	var page Page
 	err = c.send(request, []Secret{key.Secret}, func(answer *http.Response) (err error) {
-		page, err = readPage(answer)
+		page, err = readPage(answer.Body)
+		page.Date, _ = http.ParseTime(answer.Header.Get("Date")) // zero with an error
 		return err
 	})
 	return page, err
 }
 
-func readPage(answer *http.Response) (Page, error) {
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxPage+1))
+// readPage reads {"items": […], "next": …} as it comes, so that of a large page only what
+// is used takes memory. Names are compared exactly, which encoding/json does for maps alone.
+func readPage(answer io.Reader) (Page, error) {
+	body := &bounded{body: answer, left: maxPage}
+	page, fault := parsePage(body)
 	switch {
-	case len(body) > maxPage:
-		return Page{}, &PageError{"it is larger than 8 MiB"}
-	case err != nil:
+	case body.left < 0:
+		return Page{}, &PageError{"it is larger than 32 MiB"}
+	case body.tooLong:
+		return Page{}, &PageError{"one of its values is larger than 8 MiB"}
+	case body.err != nil:
 		return Page{}, &PageError{"it did not arrive as a whole"}
+	case fault != "":
+		return Page{}, &PageError{fault}
 	}
-	page, err := parsePage(body)
-	if err != nil {
-		return Page{}, err
-	}
-	page.Date, _ = http.ParseTime(answer.Header.Get("Date")) // zero with an error
 	return page, nil
 }
 
-// parsePage reads {"items": […], "next": …}. Names are compared exactly, which
-// encoding/json does for maps alone.
-func parsePage(body []byte) (Page, error) {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(body, &fields) != nil {
-		return Page{}, &PageError{"it is no JSON object"}
+// bounded reads a body, of which left bytes may still come. Of one value of the list,
+// maxValue may.
+type bounded struct {
+	body    io.Reader
+	left    int
+	value   int // what came since the last value
+	tooLong bool
+	err     error // but for the end
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(into []byte) (n int, err error) {
+	n, err = b.body.Read(into)
+	b.left, b.value = b.left-n, b.value+n
+	switch {
+	case b.left < 0, b.value > maxValue:
+		b.tooLong = true
+		return 0, io.ErrShortBuffer
+	case err != nil && err != io.EOF: //nolint:errorlint // as an io.Reader must return it
+		b.err = err
 	}
-	// One by one, so that what is left out costs no memory.
-	items := json.NewDecoder(bytes.NewReader(fields["items"]))
-	if start, _ := items.Token(); start != json.Delim('[') {
-		return Page{}, &PageError{"it has no list of items"}
+	return n, err
+}
+
+const noObject, noItems = "it is no JSON object", "it has no list of items"
+
+func parsePage(body *bounded) (page Page, fault string) {
+	next, hasItems := json.RawMessage(nil), false
+	decoder := json.NewDecoder(body)
+	switch start, err := decoder.Token(); {
+	case err != nil:
+		return page, noObject
+	case start == nil: // null
+		return page, noItems
+	case start != json.Delim('{'):
+		return page, noObject
 	}
-	var page Page
-	for items.More() {
-		var item map[string]json.RawMessage
-		_ = items.Decode(&item) // it is JSON; what is no object leaves the map empty
-		if contact := parseContact(item); contact.ID != "" {
-			page.Contacts = append(page.Contacts, contact)
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return page, noObject
+		}
+		body.value = 0
+		if name != "items" {
+			var value json.RawMessage
+			if decoder.Decode(&value) != nil {
+				return page, noObject
+			}
+			if name == "next" {
+				next = value
+			}
+			continue
+		}
+		switch start, err := decoder.Token(); {
+		case err != nil:
+			return page, noObject
+		case start != json.Delim('['):
+			return page, noItems
+		}
+		page.Contacts, hasItems = nil, true
+		for decoder.More() {
+			body.value = 0
+			var item json.RawMessage
+			if decoder.Decode(&item) != nil {
+				return page, noObject
+			}
+			if contact := parseContact(item); contact.ID != "" {
+				page.Contacts = append(page.Contacts, contact)
+			}
+			if len(page.Contacts) > maxContacts {
+				return page, "it has more than 10000 contacts"
+			}
+		}
+		if _, err := decoder.Token(); err != nil {
+			return page, noObject
 		}
 	}
-	var next *string
-	if raw, has := fields["next"]; has && json.Unmarshal(raw, &next) != nil {
+	if _, err := decoder.Token(); err != nil {
+		return page, noObject
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return page, noObject
+	}
+	var cursor *string
+	switch {
+	case !hasItems:
+		return page, noItems
+	case next != nil && json.Unmarshal(next, &cursor) != nil:
 		// To take it for the last page would lose the others.
-		return Page{}, &PageError{"its next is no text"}
+		return page, "its next is no text"
+	case cursor == nil:
+		return page, ""
+	case len(*cursor) > maxCursor:
+		return page, "its next is longer than 4096 bytes"
 	}
-	if next != nil {
-		page.Next = *next
+	page.Next = *cursor
+	return page, ""
+}
+
+// members calls each with the members of a JSON object, one by one. It says whether raw is
+// one.
+func members(raw json.RawMessage, each func(name string, value json.RawMessage)) bool {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return false
 	}
-	if len(page.Next) > maxCursor {
-		return Page{}, &PageError{"its next is longer than 4096 bytes"}
+	for decoder.More() {
+		name, _ := decoder.Token() // it is JSON
+		var value json.RawMessage
+		if decoder.Decode(&value) != nil {
+			return false
+		}
+		text, _ := name.(string)
+		each(text, value)
 	}
-	return page, nil
+	return true
 }
 
 // parseContact reads an item of the list. It has no ID when it cannot be used.
-func parseContact(item map[string]json.RawMessage) ListedContact {
+func parseContact(raw json.RawMessage) ListedContact {
+	item := map[string]json.RawMessage{}
+	members(raw, func(name string, value json.RawMessage) {
+		switch name {
+		case "id", "email", "phone_number", "phone", "name", "custom_data", "updated_at":
+			item[name] = value
+		}
+	})
 	phone, listed := item["phone_number"]
 	if !listed {
 		phone = item["phone"] // its name in an update
 	}
 	contact := ListedContact{
 		Email: optionalText(item["email"]), Phone: optionalText(phone), Name: optionalText(item["name"]),
-		CustomData: customData(item["custom_data"]),
+		CustomData: CustomData{item["custom_data"]},
 	}
 	if id := optionalText(item["id"]); id != nil {
 		contact.ID = *id
@@ -167,14 +264,19 @@ func optionalText(raw json.RawMessage) *string {
 	return text
 }
 
-// customData reads a JSON object. Anything else is nil.
-func customData(raw json.RawMessage) map[string]string {
-	var values map[string]json.RawMessage
-	if json.Unmarshal(raw, &values) != nil || values == nil {
-		return nil
-	}
-	data := make(map[string]string, len(values))
-	for name, value := range values {
+// CustomData is what OpenCX lists of a contact's custom data, as it came: there may be much
+// of it that nobody declares.
+type CustomData struct{ raw json.RawMessage }
+
+// Texts returns the values that have a name which is wanted. A value that is no text is its
+// JSON.
+func (d CustomData) Texts(wanted func(name string) bool) map[string]string {
+	data := map[string]string{}
+	members(d.raw, func(name string, value json.RawMessage) {
+		if !wanted(name) {
+			return
+		}
+		delete(data, name) // of two with one name, the last counts
 		if text := optionalText(value); text != nil {
 			data[name] = *text
 		} else if string(value) != "null" {
@@ -182,6 +284,12 @@ func customData(raw json.RawMessage) map[string]string {
 			_ = json.Compact(&compact, value) // it is JSON
 			data[name] = compact.String()
 		}
-	}
+	})
 	return data
+}
+
+// NewCustomData is what is listed of a contact that has these values.
+func NewCustomData(values map[string]string) CustomData {
+	raw, _ := json.Marshal(values) // texts can always be encoded
+	return CustomData{raw}
 }
