@@ -1,0 +1,6 @@
+//go:build race
+
+package drift
+
+// worlds are few, because the race detector slows simulations down tenfold.
+const worlds = 50
