@@ -123,16 +123,18 @@ func (w *world) edit(id string, random *rand.Rand) {
 // differs says in which fields OpenCX has something else than is declared.
 func (w *world) differs(c *contact) []string {
 	held, _ := w.simulator.Contact(c.id)
-	listed := opencx.ListedContact{CustomData: map[string]string{}}
+	listed := opencx.ListedContact{}
 	for name, field := range map[string]**string{"email": &listed.Email, "phone": &listed.Phone, "name": &listed.Name} {
 		if text, is := held.Fields[name].(string); is {
 			*field = &text
 		}
 	}
+	texts := map[string]string{}
 	data, _ := held.Fields["custom_data"].(map[string]any)
 	for key, text := range data {
-		listed.CustomData[key] = text.(string)
+		texts[key] = text.(string)
 	}
+	listed.CustomData = opencx.NewCustomData(texts)
 	return Differences(c.declared.contact(), listed)
 }
 

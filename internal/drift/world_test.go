@@ -261,7 +261,7 @@ func pageOf(answer *httptest.ResponseRecorder, came bool) (page opencx.Page, err
 	}
 	for _, item := range listed.Items {
 		page.Contacts = append(page.Contacts, opencx.ListedContact{
-			ID: item.ID, Email: item.Email, Phone: item.Phone, Name: item.Name, CustomData: item.CustomData, UpdatedAt: item.UpdatedAt,
+			ID: item.ID, Email: item.Email, Phone: item.Phone, Name: item.Name, CustomData: opencx.NewCustomData(item.CustomData), UpdatedAt: item.UpdatedAt,
 		})
 	}
 	page.Next = listed.Next
