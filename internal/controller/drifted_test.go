@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,7 @@ func TestWhatIsComparedAreTheValuesOfTheHash(t *testing.T) {
 	}}}
 	for version, want := range map[string]error{"7": nil, "8": errStale} {
 		f.hash = r.hash(f, desired.Versions{{Kind: desired.ConfigMapKind, Name: "names"}: {ResourceVersion: version}})
-		f.listing = &drift.Listing{ListedContact: opencx.ListedContact{Name: new("Jane")}, Sources: drift.NewSources(server)}
+		f.listing = &drift.Listing{ListedContact: opencx.ListedContact{Name: new("Jane")}, Sources: drift.NewSources(server, new(atomic.Int64))}
 		if _, _, err := r.differences(t.Context(), f); !errors.Is(err, want) {
 			t.Errorf("the hash is of version %s: got %v, want %v", version, err, want)
 		}

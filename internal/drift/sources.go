@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,9 +16,9 @@ import (
 
 // ErrTooMuch says that an object was not read, because those that were read before hold
 // all the data that may be kept.
-var ErrTooMuch = errors.New("the Secrets and ConfigMaps of one sweep hold more than 32 MiB")
+var ErrTooMuch = errors.New("the Secrets and ConfigMaps of sweeps hold more than 32 MiB")
 
-// maxKept is how much data of all objects is kept, in bytes.
+// maxKept is how much data of all objects is kept, of all sweeps together, in bytes.
 const maxKept = 32 << 20
 
 // Sources reads each Secret and ConfigMap of one sweep at most once from the API server,
@@ -31,8 +32,9 @@ type Sources struct {
 
 	mu       sync.Mutex
 	readings map[place]*reading
-	kept     int // bytes of data in readings
+	own      int // bytes of data in readings
 	full     bool
+	kept     *atomic.Int64 // of all Sources
 }
 
 // place is where an object is.
@@ -49,9 +51,19 @@ type reading struct {
 	err    error
 }
 
-// NewSources returns Sources that have read nothing yet from live.
-func NewSources(live client.Reader) *Sources {
-	return &Sources{Reader: live, readings: map[place]*reading{}}
+// NewSources returns Sources that have read nothing yet from live. kept counts the bytes
+// that are kept, by them and others.
+func NewSources(live client.Reader, kept *atomic.Int64) *Sources {
+	return &Sources{Reader: live, readings: map[place]*reading{}, kept: kept}
+}
+
+// Close forgets what is kept, and keeps nothing more.
+func (s *Sources) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept.Add(-int64(s.own))
+	s.own, s.full = 0, true
+	clear(s.readings)
 }
 
 // Get implements client.Reader. It returns ErrTooMuch for an object that is not kept once
@@ -128,11 +140,14 @@ func (s *Sources) end(at place, r *reading) {
 	r.object.SetLabels(nil)
 	r.object.SetManagedFields(nil)
 	size := sizeOf(r.object)
-	if s.full = s.full || s.kept+size > maxKept; s.full {
-		delete(s.readings, at)
-		return
+	if !s.full {
+		if s.full = s.kept.Add(int64(size)) > maxKept; !s.full {
+			s.own += size
+			return
+		}
+		s.kept.Add(-int64(size))
 	}
-	s.kept += size
+	delete(s.readings, at)
 }
 
 // sizeOf is how much data an object holds, with its keys, in bytes.

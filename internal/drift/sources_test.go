@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -86,7 +87,7 @@ func in(namespace, name string) client.ObjectKey {
 
 func TestEachObjectIsReadOnce(t *testing.T) {
 	live := &server{get: holding(10)}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	for range 3 {
 		var secret corev1.Secret
 		if err := sources.Get(t.Context(), in("shop", "jane"), &secret); err != nil {
@@ -109,7 +110,7 @@ func TestEachObjectIsReadOnce(t *testing.T) {
 
 func TestContactsShareTheirSources(t *testing.T) {
 	live := &server{get: holding(10)}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	spec := v1alpha1.OpenCXContactSpec{NameFrom: &v1alpha1.ValueSource{ConfigMapKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "k"}}}
 	for range 3 {
 		contact, versions, err := desired.ReadListed(t.Context(), sources, "shop", &spec)
@@ -125,7 +126,7 @@ func TestContactsShareTheirSources(t *testing.T) {
 
 func TestWhatDoesNotExistIsLookedForOnce(t *testing.T) {
 	live := &server{}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	for range 3 {
 		if err := sources.Get(t.Context(), in("shop", "jane"), &corev1.Secret{}); !apierrors.IsNotFound(err) {
 			t.Errorf("error = %v", err)
@@ -137,7 +138,7 @@ func TestWhatDoesNotExistIsLookedForOnce(t *testing.T) {
 func TestAnErrorIsNotKept(t *testing.T) {
 	down := errors.New("connection refused")
 	live := &server{get: func(client.Object) error { return down }}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	for range 2 {
 		if err := sources.Get(t.Context(), in("shop", "jane"), &corev1.Secret{}); !errors.Is(err, down) {
 			t.Errorf("error = %v, want %v", err, down)
@@ -162,7 +163,7 @@ func TestOthersWaitForAReadThatIsUnderWay(t *testing.T) {
 					<-answer
 					return errors.Join(want, holding(10)(object))
 				}}
-				sources := NewSources(live)
+				sources := NewSources(live, new(atomic.Int64))
 				var all sync.WaitGroup
 				for range 50 {
 					all.Go(func() {
@@ -186,7 +187,7 @@ func TestWhoWaitsMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
 		live := &server{get: func(client.Object) error { <-answer; return nil }}
-		sources := NewSources(live)
+		sources := NewSources(live, new(atomic.Int64))
 		go func() { _ = sources.Get(t.Context(), in("shop", "jane"), &corev1.Secret{}) }()
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -200,7 +201,7 @@ func TestWhoWaitsMayLeave(t *testing.T) {
 
 func TestManyReadManyAtOnce(t *testing.T) {
 	live := &server{get: holding(10)}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	want := map[string]int{}
 	var all sync.WaitGroup
 	for i := range 50 {
@@ -223,7 +224,7 @@ func TestManyReadManyAtOnce(t *testing.T) {
 
 func TestSoMuchIsKeptAndNoMore(t *testing.T) {
 	live := &server{get: holding(8 << 20)}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	get := func(name string, object client.Object, want error) {
 		t.Helper()
 		if err := sources.Get(t.Context(), in("shop", name), object); !errors.Is(err, want) {
@@ -258,7 +259,7 @@ func TestWhatIsReadWhileTheLastFitsIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
 		live := &server{get: func(object client.Object) error { <-answer; return holding(20 << 20)(object) }}
-		sources := NewSources(live)
+		sources := NewSources(live, new(atomic.Int64))
 		var all sync.WaitGroup
 		for _, name := range []string{"a", "b", "c"} {
 			all.Go(func() {
@@ -270,15 +271,15 @@ func TestWhatIsReadWhileTheLastFitsIsNotKept(t *testing.T) {
 		synctest.Wait()
 		close(answer)
 		all.Wait()
-		if len(sources.readings) != 1 || sources.kept != 20<<20 {
-			t.Errorf("%d objects of %d bytes are kept", len(sources.readings), sources.kept)
+		if len(sources.readings) != 1 || sources.own != 20<<20 {
+			t.Errorf("%d objects of %d bytes are kept", len(sources.readings), sources.own)
 		}
 	})
 }
 
 func TestOtherKindsAndListsAreReadEachTime(t *testing.T) {
 	live := &server{get: holding(10)}
-	sources := NewSources(live)
+	sources := NewSources(live, new(atomic.Int64))
 	for range 2 {
 		err := errors.Join(
 			sources.Get(t.Context(), in("", "shop"), &corev1.Namespace{}),
@@ -289,4 +290,29 @@ func TestOtherKindsAndListsAreReadEachTime(t *testing.T) {
 		}
 	}
 	live.want(t, map[string]int{"Namespace /shop": 2, "PartialObjectMetadata shop/jane": 2, "SecretList": 2})
+}
+
+func TestAllSweepsKeepSoMuchTogether(t *testing.T) {
+	var kept atomic.Int64
+	live := &server{get: holding(20 << 20)}
+	one, another := NewSources(live, &kept), NewSources(live, &kept)
+	get := func(s *Sources, name string, want error) {
+		t.Helper()
+		if err := s.Get(t.Context(), in("shop", name), &corev1.Secret{}); !errors.Is(err, want) {
+			t.Errorf("%s: error = %v, want %v", name, err, want)
+		}
+	}
+	get(one, "a", nil)
+	get(another, "b", nil) // and is not kept
+	get(another, "b", ErrTooMuch)
+	one.Close()
+	get(one, "a", ErrTooMuch)
+	another.Close()
+	if kept.Load() != 0 {
+		t.Errorf("%d bytes count as kept", kept.Load())
+	}
+	later := NewSources(live, &kept)
+	get(later, "b", nil)
+	get(later, "b", nil)
+	live.want(t, map[string]int{"Secret shop/a": 1, "Secret shop/b": 2})
 }

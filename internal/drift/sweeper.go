@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -113,6 +114,8 @@ type Options struct {
 type Sweeper struct {
 	Options
 
+	kept atomic.Int64 // bytes of what sweeps have read of Secrets and ConfigMaps
+
 	mu   sync.Mutex
 	sees map[types.NamespacedName]*sight
 }
@@ -120,6 +123,8 @@ type Sweeper struct {
 // sight is what is known of the sweeps of an organization.
 type sight struct {
 	pass *pass // nil when none is under way
+	// sources are those of the last pass, nil when they are closed.
+	sources *Sources
 
 	failures  int       // in a row
 	notBefore time.Time // the next request, after a failure
@@ -160,6 +165,14 @@ func (s *Sweeper) sight(name types.NamespacedName) *sight {
 	return s.sees[name]
 }
 
+// closes gives up the sources of a pass that is over.
+func (seen *sight) closes() {
+	if seen.pass == nil && seen.sources != nil {
+		seen.sources.Close()
+		seen.sources = nil
+	}
+}
+
 func (s *Sweeper) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,16 +189,19 @@ func asker(name types.NamespacedName) budget.Asker {
 // page, or ends it when all that was found is stored. It never waits.
 func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	name := request.NamespacedName
+	seen := s.sight(name)
+	defer seen.closes()
 	found, err := s.Organizations.Get(ctx, name)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if found == nil {
+		seen.pass = nil
 		s.Budget.Withdraw(asker(name))
 		s.forget(name)
 		return ctrl.Result{}, nil
 	}
-	seen, interval := s.sight(name), s.Organizations.DriftCheckIntervalOf(found)
+	interval := s.Organizations.DriftCheckIntervalOf(found)
 	if interval <= 0 || found.Spec.Suspend {
 		seen.pass = nil
 		s.Budget.Withdraw(asker(name))
@@ -225,6 +241,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 			return begins, nil
 		}
 		seen.pass = s.begin(found, plan, full)
+		seen.sources = seen.pass.sources
 	}
 	p := seen.pass
 	switch {
@@ -340,7 +357,7 @@ func (s *Sweeper) lastOf(found *v1alpha1.OpenCXOrganization) *v1alpha1.SweepStat
 
 // begin begins a sweep of what has changed since the watermark, or of all contacts.
 func (s *Sweeper) begin(found *v1alpha1.OpenCXOrganization, plan Plan, full bool) *pass {
-	p := &pass{full: full, sources: NewSources(s.Live)}
+	p := &pass{full: full, sources: NewSources(s.Live, &s.kept)}
 	last := s.lastOf(found)
 	switch {
 	case full || last == nil && plan.Oldest.IsZero():
