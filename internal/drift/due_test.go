@@ -6,10 +6,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
 )
 
 // plans are contacts of which nothing is known but what a sweep would be for.
@@ -50,7 +52,7 @@ func TestASweepOfAllContactsKeepsItsPause(t *testing.T) {
 		if tt.newest != 0 {
 			plan.Newest = now.Add(-tt.newest)
 		}
-		s := New(Options{Timing: DefaultTiming, Contacts: plans{plan}})
+		s := New(Options{Timing: DefaultTiming, Contacts: plans{plan}, Organizations: organization.New(organization.Options{Share: 1})})
 		o, full, seen := &v1alpha1.OpenCXOrganization{}, now.Add(-tt.ago), &sight{}
 		o.Status.Sweep = &v1alpha1.SweepStatus{LastTime: &metav1.Time{Time: now}, LastFullTime: &metav1.Time{Time: full}}
 		if !tt.restart {
@@ -62,6 +64,30 @@ func TestASweepOfAllContactsKeepsItsPause(t *testing.T) {
 		}
 		if got := at.Sub(now); got != tt.want || isFull != tt.full {
 			t.Errorf("%s: in %s, full %t; want %s, %t", name, got, isFull, tt.want, tt.full)
+		}
+	}
+}
+
+func TestTheWatermarkOfAnotherInstanceIsNotBelieved(t *testing.T) {
+	shard, err := labels.Parse("shard=a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	watermark := metav1.Now()
+	o := &v1alpha1.OpenCXOrganization{}
+	o.Status.Sweep = &v1alpha1.SweepStatus{Watermark: &watermark}
+	for name, tt := range map[string]struct {
+		options organization.Options
+		want    time.Time
+	}{
+		"alone":              {organization.Options{Share: 1}, watermark.Time},
+		"with half a limit":  {organization.Options{Share: 0.5}, watermark.Add(-time.Hour - DefaultTiming.Overlap)},
+		"with some contacts": {organization.Options{Share: 1, Scope: organization.Scope{Contacts: shard}}, watermark.Add(-time.Hour - DefaultTiming.Overlap)},
+	} {
+		s := New(Options{Timing: DefaultTiming, Organizations: organization.New(tt.options)})
+		p := s.begin(o, Plan{Contacts: true, Oldest: watermark.Add(-time.Hour)}, false)
+		if !p.after.Equal(tt.want) || p.full {
+			t.Errorf("%s: it begins at %s, want %s", name, p.after, tt.want)
 		}
 	}
 }

@@ -122,6 +122,7 @@ type Sweeper struct {
 
 // sight is what is known of the sweeps of an organization.
 type sight struct {
+	uid  types.UID
 	pass *pass // nil when none is under way
 	// sources are those of the last pass, nil when they are closed.
 	sources *Sources
@@ -201,6 +202,12 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 		s.forget(name)
 		return ctrl.Result{}, nil
 	}
+	if seen.uid != "" && seen.uid != found.UID { // another one of that name
+		seen.pass = nil
+		s.forget(name)
+		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+	}
+	seen.uid = found.UID
 	interval := s.Organizations.DriftCheckIntervalOf(found)
 	if interval <= 0 || found.Spec.Suspend {
 		seen.pass = nil
@@ -347,12 +354,14 @@ func notAhead(at time.Time, most time.Duration, now time.Time) time.Time {
 	return at
 }
 
-// lastOf is what is known of the last sweep: by this process, or by one before it.
+// lastOf is what is known of the last sweep: by this process, or by one before it, unless
+// that may have been another instance, which compares other contacts.
 func (s *Sweeper) lastOf(found *v1alpha1.OpenCXOrganization) *v1alpha1.SweepStatus {
-	if told := s.TellsOf(client.ObjectKeyFromObject(found)); told.Sweep != nil {
-		return told.Sweep
+	told := s.TellsOf(client.ObjectKeyFromObject(found)).Sweep
+	if told == nil && s.Organizations.Share == 1 && s.Organizations.Scope.Contacts == nil {
+		return found.Status.Sweep
 	}
-	return found.Status.Sweep
+	return told
 }
 
 // begin begins a sweep of what has changed since the watermark, or of all contacts.
