@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
@@ -95,4 +96,39 @@ func (c *cluster) List(_ context.Context, into client.ObjectList, _ ...client.Li
 // organizations are those of a process that has just begun.
 func (c *cluster) organizations(interval time.Duration) *organization.Organizations {
 	return organization.New(organization.Options{Cache: c, Live: c, Limit: budget.DefaultLimit, Share: 1, DriftCheckInterval: interval})
+}
+
+// bell wakes who looks at the organization.
+type bell chan struct{}
+
+func newBell() bell { return make(bell, 1) }
+
+func (b bell) ring(types.NamespacedName) {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// drive has the organization reconciled at once, when it is woken, and when the time has
+// come that the last look asked for, of which looked is told: 0 for none.
+func drive(ctx context.Context, sweeper *Sweeper, woken bell, looked func(again time.Duration)) {
+	timer := time.NewTimer(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-woken:
+		case <-timer.C:
+		}
+		result, err := sweeper.Reconcile(ctx, ctrl.Request{NamespacedName: acme})
+		timer.Stop()
+		switch {
+		case err != nil:
+			timer.Reset(time.Second)
+		case result.RequeueAfter > 0:
+			timer.Reset(result.RequeueAfter)
+		}
+		looked(result.RequeueAfter)
+	}
 }

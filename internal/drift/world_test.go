@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -74,7 +73,7 @@ type process struct {
 	budget        *budget.Budget
 	organizations *organization.Organizations
 	stop          context.CancelFunc
-	bell          chan struct{}
+	bell          bell
 	known         map[*contact]*known
 }
 
@@ -88,18 +87,18 @@ type known struct {
 // begin starts a process, which looks at everything, in place of the one that it kills.
 func (w *world) begin() {
 	ctx, stop := context.WithCancel(w.t.Context())
-	p := &process{world: w, stop: stop, bell: make(chan struct{}, 1), known: map[*contact]*known{}}
+	p := &process{world: w, stop: stop, bell: newBell(), known: map[*contact]*known{}}
 	p.organizations = w.cluster.organizations(DefaultTiming.Interval)
 	p.budget = budget.New(budget.Options{Limit: budget.DefaultLimit, CallTimeout: opencx.CallTimeout, MaxInFlight: 10, Wake: func(asker budget.Asker) {
 		if asker.Sweep {
-			p.wake(acme)
+			p.bell.ring(acme)
 			return
 		}
 		p.wakeIn(w.named(asker.Name), time.Millisecond)
 	}})
 	p.sweeper = New(Options{
 		Timing: DefaultTiming, OpenCX: p, Budget: p.budget, Organizations: p.organizations, Contacts: p, Live: w.cluster,
-		Lease: func(time.Duration) error { return ctx.Err() }, Wake: p.wake, Told: p.tell,
+		Lease: func(time.Duration) error { return ctx.Err() }, Wake: p.bell.ring, Told: p.tell,
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,7 +111,7 @@ func (w *world) begin() {
 		p.known[c] = &known{}
 		p.wakeIn(c, c.delay())
 	}
-	go p.run(ctx)
+	go drive(ctx, p.sweeper, p.bell, p.looked)
 }
 
 // end stops the process, and waits for what is under way.
@@ -128,37 +127,12 @@ func (w *world) named(id string) *contact {
 	return w.contacts[slices.IndexFunc(w.contacts, func(c *contact) bool { return c.id == id })]
 }
 
-// run reconciles the organization when it is woken, and when the time has come that it
-// asked for.
-func (p *process) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.bell:
-		case <-timer.C:
-		}
-		result, err := p.sweeper.Reconcile(ctx, ctrl.Request{NamespacedName: acme})
-		timer.Stop()
-		switch {
-		case err != nil:
-			timer.Reset(time.Second)
-		case result.RequeueAfter > 0:
-			timer.Reset(result.RequeueAfter)
-		}
-		p.mu.Lock()
-		if p.beginsAt = time.Now().Add(result.RequeueAfter); p.onResult != nil && result.RequeueAfter > time.Minute {
-			p.onResult()
-		}
-		p.mu.Unlock()
-	}
-}
-
-func (p *process) wake(types.NamespacedName) {
-	select {
-	case p.bell <- struct{}{}:
-	default:
+// looked notes when the process looks at the organization again.
+func (p *process) looked(again time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.beginsAt = time.Now().Add(again); p.onResult != nil && again > time.Minute {
+		p.onResult()
 	}
 }
 
