@@ -12,7 +12,10 @@ type pass struct {
 	full  bool
 	after time.Time // what changed before is not asked for; zero in a full one
 	// again says that it was begun anew, after its cursor was refused.
-	again   bool
+	again bool
+	// failuresBefore is how many there had been in a row when it was begun.
+	failuresBefore int
+
 	cursor  string // of the next page; "" for the first
 	ended   bool   // that was the last page
 	sources *Sources

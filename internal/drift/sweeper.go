@@ -248,7 +248,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 			return begins, nil
 		}
 		seen.pass = s.begin(found, plan, full)
-		seen.sources = seen.pass.sources
+		seen.sources, seen.pass.failuresBefore = seen.pass.sources, seen.failures
 	}
 	p := seen.pass
 	switch {
@@ -293,7 +293,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		}
 		return next, nil
 	}
-	seen.failures, seen.notBefore, seen.refusedKey = 0, time.Time{}, ""
+	seen.failures, seen.notBefore, seen.refusedKey = p.failuresBefore, time.Time{}, ""
 	if !key.Proven {
 		s.Organizations.KeyProven(name, key.Version)
 	}
@@ -403,7 +403,7 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 // end ends a sweep of which everything is stored that it has found.
 func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
-	seen.pass = nil
+	seen.pass, seen.failures = nil, 0
 	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: &p.seen}
 	if last := s.lastOf(found); last != nil {
 		swept.LastFullTime = last.LastFullTime
@@ -437,7 +437,7 @@ func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganizatio
 		return time.Now().Add(interval)
 	case a.meaning == refused && seen.pass.cursor != "" && !seen.pass.again:
 		was := seen.pass // of which the cursor was perhaps too old
-		seen.pass = &pass{full: was.full, after: was.after, sources: was.sources, requests: was.requests, again: true}
+		seen.pass = &pass{full: was.full, after: was.after, sources: was.sources, requests: was.requests, failuresBefore: was.failuresBefore, again: true}
 		return time.Now()
 	case a.meaning == refused:
 		seen.pass = nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -294,6 +295,31 @@ func TestALimitOfTheListAloneDelaysNobodyElse(t *testing.T) {
 			t.Errorf("a contact waited until %s, for %d lists; want until 15 minutes, 110", last, len(s.asked))
 		}
 	})
+}
+
+func TestAListThatHasNoEndIsGivenUp(t *testing.T) {
+	for name, tt := range map[string]struct {
+		next  func(n int) string
+		lists int // of each sweep
+	}{
+		"its cursor stays the same":    {func(int) string { return "b" }, 2},
+		"its cursors are always other": {strconv.Itoa, mostPages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.lists = func(n int, _ string) (opencx.Page, error) { return opencx.Page{Next: tt.next(n)}, nil }
+				s.sleepUntil(10 * time.Hour)
+				for n, a := range s.asked {
+					if (a.cursor == "") != (n%tt.lists == 0) {
+						t.Fatalf("list %d is for the page at %q", n, a.cursor)
+					}
+				}
+				if len(s.told) == 0 || s.told[0] != v1alpha1.SweepFailedReason {
+					t.Errorf("after %d lists, it is told %q", len(s.asked), s.told)
+				}
+			})
+		})
+	}
 }
 
 func TestContactsThatNoSweepShowsAreLookedForOnceADay(t *testing.T) {
