@@ -112,7 +112,7 @@ func (r *Reconciler) look(ctx context.Context, organization *v1alpha1.OpenCXOrga
 	f = facts{
 		organization: organization, account: r.budget.Look(name.String()),
 		most: r.organizations.Limit, shares: r.organizations.Share < 1,
-		sweeps: r.sweeps(name), looks: r.organizations.DriftCheckIntervalOf(organization) > 0,
+		sweeps: r.sweeps(name), looks: !organization.Spec.Suspend && r.organizations.DriftCheckIntervalOf(organization) > 0,
 	}
 	f.limit, f.raises = r.organizations.limitOf(organization)
 	allowed := organization.Spec.AllowedNamespaces

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/budget"
@@ -108,6 +109,31 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 				t.Errorf("observedGeneration = %d, want 3", got.ObservedGeneration)
 			}
 		})
+	}
+}
+
+func TestWhatIsToldOfLooksForDrift(t *testing.T) {
+	before := func(f *facts) {
+		f.organization.Status.Sweep = &v1alpha1.SweepStatus{ContactsSeen: ptr.To[int32](7)}
+		f.organization.Status.Conditions = []metav1.Condition{{Type: v1alpha1.DriftCheckedCondition, Status: "True", Reason: v1alpha1.SweptReason}}
+	}
+	failed := Sweeps{&v1alpha1.SweepStatus{ContactsSeen: ptr.To[int32](8)}, &metav1.Condition{Type: v1alpha1.DriftCheckedCondition, Status: "False", Reason: v1alpha1.SweepFailedReason}}
+	for name, tt := range map[string]struct {
+		facts facts
+		want  string
+		seen  int32
+	}{
+		"nothing new":       {known(before, func(f *facts) { f.looks = true }), "True:Swept", 7},
+		"something new":     {known(before, func(f *facts) { f.looks, f.sweeps = true, failed }), "False:SweepFailed", 8},
+		"nobody looks more": {known(before, func(f *facts) { f.sweeps = failed }), "", 8},
+	} {
+		told, got := report(tt.facts, now), ""
+		if c := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftCheckedCondition); c != nil {
+			got = string(c.Status) + ":" + c.Reason
+		}
+		if got != tt.want || *told.Sweep.ContactsSeen != tt.seen {
+			t.Errorf("%s: DriftChecked is %q with %d contacts seen, want %q with %d", name, got, *told.Sweep.ContactsSeen, tt.want, tt.seen)
+		}
 	}
 }
 
