@@ -32,6 +32,7 @@ type ContactReconciler struct {
 	owners        *ownership.Owners
 	flights       *ownership.Flights
 	memory        *memory
+	reads         *reads
 	wakeIn        func(contact types.NamespacedName, after time.Duration)
 	wakeSweep     func(organization types.NamespacedName, after time.Duration)
 }
@@ -73,7 +74,9 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if contests {
 		r.owners.WakeOwner(f.claim)
 	}
-	if d.step == load {
+	if d.step == load && f.busy > 0 {
+		return ctrl.Result{RequeueAfter: f.busy}, nil
+	} else if d.step == load {
 		return ctrl.Result{}, r.unread(request.NamespacedName, next, unread)
 	}
 	if next.IsZero() {
@@ -92,12 +95,19 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 // to be due. unread is why that could not be read.
 func (r *ContactReconciler) judge(ctx context.Context, f facts) (judged facts, d decision, unread error) {
 	d = decide(f, time.Now())
-	if d.step == load {
-		r.memory.notice(&f, d.unsent) // before what may take long
-		f, unread = r.load(ctx, f)
-		d = decide(f, time.Now())
+	if d.step != load {
+		return f, d, nil
 	}
-	return f, d, unread
+	r.memory.notice(&f, d.unsent) // before what may take long
+	if f.sourced {
+		var ok bool
+		if f.busy, ok = r.reads.begin(f.contact.Namespace); !ok {
+			return f, d, errBusy
+		}
+		defer r.reads.end(f.contact.Namespace)
+	}
+	f, unread = r.load(ctx, f)
+	return f, decide(f, time.Now()), unread
 }
 
 // asker is who asks the budget for the requests of a contact.
@@ -115,7 +125,7 @@ var (
 // just when it was used: the next request has a new one. Nor that it must wait again.
 func again(err error) (ctrl.Result, error) {
 	switch {
-	case errors.Is(err, errOvertaken), errors.Is(err, errStale):
+	case errors.Is(err, errOvertaken), errors.Is(err, errStale), errors.Is(err, errBusy):
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case errors.Is(err, errLost), errors.Is(err, errStopped):
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
@@ -152,7 +162,9 @@ func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (resu
 	switch d.step {
 	case send:
 	case load: // what it needs cannot be read at present
-		r.budget.Pass(asker)
+		if f.busy == 0 {
+			r.budget.Pass(asker)
+		}
 		return waiting, nil
 	default:
 		r.budget.Withdraw(asker)

@@ -142,9 +142,15 @@ func (f *facts) isRecent(settling time.Duration) bool {
 // differences compares what OpenCX lists with the values that are declared: of the versions
 // that the cache knows. known is false when they cannot be used.
 func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields []string, known bool, err error) {
+	spec, namespace := &f.contact.Spec, f.contact.Namespace
+	if f.sourced {
+		if _, ok := r.reads.begin(namespace); !ok {
+			return nil, false, errBusy
+		}
+		defer r.reads.end(namespace)
+	}
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	spec, namespace := &f.contact.Spec, f.contact.Namespace
 	cached, err := desired.CachedVersions(ctx, r.cache, namespace, spec)
 	if err != nil {
 		return nil, false, err

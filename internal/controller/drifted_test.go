@@ -29,7 +29,7 @@ func TestWhatIsComparedAreTheValuesOfTheHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &ContactReconciler{Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil)}, cache: server, live: server}
+	r := &ContactReconciler{Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil)}, cache: server, live: server, reads: newReads(1)}
 	f := &facts{contact: &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "jane"}, Spec: v1alpha1.OpenCXContactSpec{
 		NameFrom: &v1alpha1.ValueSource{ConfigMapKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "jane"}},
 	}}}

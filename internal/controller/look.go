@@ -39,6 +39,8 @@ type facts struct {
 	hash    string
 	sourced bool
 	loaded  *loaded
+	// busy is after how long it may be tried again to load, 0 unless others were in the way.
+	busy time.Duration
 	// last is what this process sent last, and attemptEnded when that ended, whatever it was.
 	last         sent
 	attemptEnded time.Time

@@ -63,6 +63,8 @@ type Options struct {
 const (
 	// spareWorkers look at contacts while all requests that may be under way are.
 	spareWorkers = 2
+	// readShare is which part of the workers may read values of one namespace at a time.
+	readShare = 4
 	// sweepWorkers are how many organizations may be asked at one time what has changed.
 	sweepWorkers = 4
 	// maxRetry bounds how long a contact waits that could not be looked at, or whose
@@ -123,7 +125,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	r := &ContactReconciler{
 		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
 		budget: slots, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
-		flights: ownership.NewFlights(wake), memory: newMemory(),
+		flights: ownership.NewFlights(wake), memory: newMemory(), reads: newReads(max(1, (options.MaxConcurrentReconciles+spareWorkers)/readShare)),
 		wakeIn: func(name types.NamespacedName, after time.Duration) {
 			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)
 		},

@@ -1,0 +1,53 @@
+package controller
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// reads are the reads of values under way: no more of one namespace at a time than leave
+// workers for the others, because a contact may take its values from many large objects.
+type reads struct {
+	limit int
+
+	mu       sync.Mutex
+	underWay map[string]int
+	refused  map[string]int // as many more as were ended since
+}
+
+func newReads(limit int) *reads {
+	return &reads{limit: limit, underWay: map[string]int{}, refused: map[string]int{}}
+}
+
+// errBusy says that as many contacts of the namespace are being read as may be.
+var errBusy = errors.New("other contacts of the namespace are being read")
+
+// readPause is how long a contact waits that may not be read, and readPauseEach how much
+// longer for each that does.
+const readPause, readPauseEach = 100 * time.Millisecond, 2 * time.Millisecond
+
+// begin says whether the values of a contact of a namespace may be read now. end must
+// follow, if so; otherwise it is to be asked again after pause.
+func (r *reads) begin(namespace string) (pause time.Duration, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.underWay[namespace] < r.limit {
+		r.underWay[namespace]++
+		return 0, true
+	}
+	r.refused[namespace]++
+	return readPause + time.Duration(r.refused[namespace])*readPauseEach, false
+}
+
+func (r *reads) end(namespace string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused[namespace]--; r.refused[namespace] <= 0 {
+		delete(r.refused, namespace)
+	}
+	if r.underWay[namespace]--; r.underWay[namespace] == 0 {
+		delete(r.underWay, namespace)
+		delete(r.refused, namespace)
+	}
+}
