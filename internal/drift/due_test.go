@@ -48,7 +48,7 @@ func TestASweepOfAllContactsKeepsItsPause(t *testing.T) {
 		"a new one, by a clock that was ahead":    {interval: time.Hour, ago: 2 * time.Hour, newest: -2 * day, full: true},
 		"the last one, by a clock that was ahead": {interval: day, ago: -2 * day, restart: true, full: true},
 	} {
-		plan := Plan{Contacts: true, Unlisted: true}
+		plan := Plan{Contacts: true, Oldest: now, Unlisted: true}
 		if tt.newest != 0 {
 			plan.Newest = now.Add(-tt.newest)
 		}

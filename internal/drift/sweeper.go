@@ -47,6 +47,9 @@ const (
 	believed = 5 * time.Minute
 	// mostPages ends a list that has no end.
 	mostPages = 10_000
+	// firstRetry is how long after a first failure it is tried again. It is doubled after each
+	// further one, up to the interval.
+	firstRetry = time.Minute
 	// toldFailures is how many failures in a row are told.
 	toldFailures = 3
 )
@@ -133,10 +136,12 @@ type sight struct {
 	refusedKey   string
 	refusedUntil time.Time
 
-	began time.Time // the last sweep that came to its end
-	// The last one of all contacts, and the pause after it, by what it has cost.
-	fullBegan, fullEnded time.Time
-	fullRest             time.Duration
+	began     time.Time // the last sweep that came to its end
+	fullBegan time.Time // the last one of all contacts that did
+	// When the last one of all contacts ended, however that was, and the pause after it, by
+	// what it has cost.
+	fullEnded time.Time
+	fullRest  time.Duration
 
 	// What is told, guarded by the mutex of the Sweeper.
 	told organization.Sweeps
@@ -252,8 +257,8 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	}
 	p := seen.pass
 	switch {
-	case p.pending.Load() > 0 && now.Sub(p.handedAt) > patience:
-		seen.pass = nil
+	case p.pending.Load() > 0 && now.Sub(p.handedAt) >= patience:
+		s.giveUp(found, seen)
 		return s.failed(ctx, found, seen, interval, "what OpenCX listed could not be compared within "+patience.String()), nil
 	case p.pending.Load() > 0:
 		return now.Add(patience), nil // it is woken at the end of that
@@ -298,12 +303,13 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		s.Organizations.KeyProven(name, key.Version)
 	}
 	if text := p.takes(page, requestedAt, s.Overlap); text != "" {
-		seen.pass = nil
+		s.giveUp(found, seen)
 		return s.failed(ctx, found, seen, interval, text), nil
 	}
 	contactsSeen.WithLabelValues(name.String()).Add(float64(len(page.Contacts)))
 	if err := s.hand(ctx, name, p, page, requestedAt); err != nil {
-		seen.pass = nil // it is begun anew
+		s.giveUp(found, seen)
+		seen.notBefore = time.Now().Add(min(interval, firstRetry))
 		return now, err
 	}
 	return time.Now().Add(patience), nil
@@ -313,12 +319,14 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 func (s *Sweeper) due(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, now time.Time) (at time.Time, full bool, plan Plan, err error) {
 	at = found.CreationTimestamp.Add(interval)
 	fullAfter, fullBegan := seen.fullEnded.Add(max(interval, seen.fullRest)), seen.fullBegan
-	if last := s.lastOf(found); last != nil {
+	last := s.lastOf(found)
+	if last != nil {
 		if last.LastTime != nil {
 			at = last.LastTime.Add(interval)
 		}
 		if fullBegan.IsZero() && last.LastFullTime != nil { // by a process before this one
-			fullAfter, fullBegan = notAhead(last.LastFullTime.Add(interval), interval, now), last.LastFullTime.Time
+			fullBegan = last.LastFullTime.Time
+			fullAfter = later(fullAfter, notAhead(fullBegan.Add(interval), interval, now))
 		}
 	}
 	plan, err = s.Contacts.Plan(ctx, client.ObjectKeyFromObject(found), seen.began, fullBegan)
@@ -326,23 +334,29 @@ func (s *Sweeper) due(ctx context.Context, found *v1alpha1.OpenCXOrganization, s
 		return now.Add(interval), false, plan, err
 	}
 	at = notAhead(at, interval, now)
+	knows := last != nil && last.Watermark != nil || !plan.Oldest.IsZero() // since when changes matter
+	fullAt := at
 	if plan.Unlisted {
-		fullAt := fullBegan.Add(fullPause)
+		fullAt = notAhead(fullBegan.Add(fullPause), fullPause, now)
 		if !plan.Newest.IsZero() {
-			fullAt = plan.Newest.Add(s.Settling)
+			fullAt = notAhead(plan.Newest.Add(s.Settling), s.Settling, now)
 		}
-		if fullAt = notAhead(fullAt, fullPause, now); fullAt.Before(fullAfter) {
-			fullAt = fullAfter
-		}
-		if fullAt.Before(at) {
+	}
+	if plan.Unlisted || !knows {
+		if fullAt = later(fullAt, fullAfter); fullAt.Before(at) || !knows {
 			at = fullAt
 		}
-		full = !fullAt.After(at)
+		// When a sweep is due, those who wait do so no longer for one that still settles.
+		full = !fullAt.After(later(at, now).Add(s.Settling))
 	}
-	if at.Before(seen.notBefore) {
-		at = seen.notBefore
+	return later(at, seen.notBefore), full, plan, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	return at, full, plan, nil
+	return a
 }
 
 // notAhead is at, or now for a time that is further ahead than it can be: whoever wrote
@@ -367,10 +381,8 @@ func (s *Sweeper) lastOf(found *v1alpha1.OpenCXOrganization) *v1alpha1.SweepStat
 // begin begins a sweep of what has changed since the watermark, or of all contacts.
 func (s *Sweeper) begin(found *v1alpha1.OpenCXOrganization, plan Plan, full bool) *pass {
 	p := &pass{full: full, sources: NewSources(s.Live, &s.kept)}
-	last := s.lastOf(found)
-	switch {
-	case full || last == nil && plan.Oldest.IsZero():
-		p.full = true
+	switch last := s.lastOf(found); {
+	case full:
 	case last != nil && last.Watermark != nil:
 		p.after = last.Watermark.Time
 	default:
@@ -403,7 +415,8 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 // end ends a sweep of which everything is stored that it has found.
 func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
-	seen.pass, seen.failures = nil, 0
+	s.giveUp(found, seen)
+	seen.failures = 0
 	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: &p.seen}
 	if last := s.lastOf(found); last != nil {
 		swept.LastFullTime = last.LastFullTime
@@ -411,14 +424,23 @@ func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	seen.began = p.requestedAt
 	if p.full {
 		swept.LastFullTime = status.Time(now)
-		limit := s.Organizations.LimitOf(found)
-		seen.fullBegan, seen.fullEnded = p.requestedAt, now
-		seen.fullRest = fullShare * time.Duration(p.requests) * limit.Window / time.Duration(limit.Requests)
+		seen.fullBegan = p.requestedAt
 	}
 	sweepsTotal.WithLabelValues(name.String(), "swept").Inc()
 	s.tell(name, seen, organization.Sweeps{Sweep: swept, Condition: &metav1.Condition{
 		Status: metav1.ConditionTrue, Reason: v1alpha1.SweptReason, Message: "The contacts are compared with what OpenCX has",
 	}})
+}
+
+// giveUp forgets the sweep that is under way. What one of all contacts has cost, whether it
+// came to its end or not, counts for when the next one may begin.
+func (s *Sweeper) giveUp(found *v1alpha1.OpenCXOrganization, seen *sight) {
+	if p := seen.pass; p.full {
+		limit := s.Organizations.LimitOf(found)
+		seen.fullEnded = time.Now()
+		seen.fullRest = fullShare * time.Duration(p.requests) * limit.Window / time.Duration(limit.Requests)
+	}
+	seen.pass = nil
 }
 
 // refused notes that OpenCX has not answered with a page, and returns when to ask again.
@@ -428,7 +450,8 @@ func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganizatio
 	case a.meaning == limited:
 		return time.Now() // the budget has told when
 	case a.meaning == forbidden:
-		seen.pass, seen.refusedKey, seen.refusedUntil = nil, keyVersion, time.Now().Add(forbiddenPause)
+		s.giveUp(found, seen)
+		seen.refusedKey, seen.refusedUntil = keyVersion, time.Now().Add(forbiddenPause)
 		sweepsTotal.WithLabelValues(name.String(), "forbidden").Inc()
 		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
 			Status: metav1.ConditionFalse, Reason: v1alpha1.ListForbiddenReason,
@@ -440,7 +463,7 @@ func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganizatio
 		seen.pass = &pass{full: was.full, after: was.after, sources: was.sources, requests: was.requests, failuresBefore: was.failuresBefore, again: true}
 		return time.Now()
 	case a.meaning == refused:
-		seen.pass = nil
+		s.giveUp(found, seen)
 	}
 	return s.failed(ctx, found, seen, interval, a.text)
 }
@@ -449,7 +472,7 @@ func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganizatio
 func (s *Sweeper) failed(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, text string) (next time.Time) {
 	name := client.ObjectKeyFromObject(found)
 	seen.failures++
-	seen.notBefore = time.Now().Add(min(interval, time.Minute<<min(seen.failures-1, 6)))
+	seen.notBefore = time.Now().Add(min(interval, firstRetry<<min(seen.failures-1, 6)))
 	sweepsTotal.WithLabelValues(name.String(), "failed").Inc()
 	if seen.failures == toldFailures {
 		log.FromContext(ctx).Info("Looking for drift fails", "reason", text)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,9 +21,11 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 )
 
-// stage is a Sweeper whose OpenCX and contacts say what a test wants.
+// stage is a Sweeper whose OpenCX and contacts say what a test wants. The test holds its
+// lock while it does not sleep.
 type stage struct {
 	*cluster
+	mu      sync.Mutex
 	t       *testing.T
 	sweeper *Sweeper
 	budget  *budget.Budget
@@ -64,12 +67,20 @@ func onStage(t *testing.T, test func(s *stage)) {
 				s.bell.ring(acme)
 				return
 			}
-			go s.others()
+			go func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.others()
+			}()
 		}})
 		s.sweeper = New(Options{
 			Timing: DefaultTiming, OpenCX: s, Budget: s.budget, Organizations: s.organizations(DefaultTiming.Interval), Contacts: s, Live: s.cluster,
 			Lease: func(time.Duration) error { return nil }, Wake: s.bell.ring,
-			Told: func(types.NamespacedName) { s.told = append(s.told, s.sweeper.TellsOf(acme).Condition.Reason) },
+			Told: func(types.NamespacedName) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.told = append(s.told, s.sweeper.TellsOf(acme).Condition.Reason)
+			},
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		go func() {
@@ -77,23 +88,31 @@ func onStage(t *testing.T, test func(s *stage)) {
 			drive(ctx, s.sweeper, s.bell, func(time.Duration) {})
 		}()
 		defer stop()
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		test(s)
 	})
 }
 
 // ListContacts implements Lister.
 func (s *stage) ListContacts(_ context.Context, _ opencx.APIKey, after time.Time, cursor string) (opencx.Page, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asked = append(s.asked, asked{time.Since(s.start).Truncate(time.Second), after, cursor})
 	return s.lists(len(s.asked)-1, cursor)
 }
 
 // Plan implements Contacts.
 func (s *stage) Plan(_ context.Context, _ types.NamespacedName, began, full time.Time) (Plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.plan(began, full), nil
 }
 
 // Compare implements Contacts.
 func (s *stage) Compare(_ context.Context, _ types.NamespacedName, _ opencx.ListedContact, listing func() Listing) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.compareError != nil {
 		return s.compareError
 	}
@@ -101,8 +120,10 @@ func (s *stage) Compare(_ context.Context, _ types.NamespacedName, _ opencx.List
 	return nil
 }
 
-// sleep lets time pass until so long after the start, and all happen that does by then.
+// sleepUntil lets time pass until so long after the start, and all happen that does by then.
 func (s *stage) sleepUntil(d time.Duration) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	time.Sleep(time.Until(s.start.Add(d)))
 	synctest.Wait()
 }
@@ -288,7 +309,6 @@ func TestALimitOfTheListAloneDelaysNobodyElse(t *testing.T) {
 			s.sleepUntil(time.Duration(second) * 5 * time.Second)
 			askedAt = time.Now()
 			s.others()
-			synctest.Wait()
 		}
 		// The first 429 might be one of a limit that all share.
 		if last := waited[len(waited)-1]; last > 15*time.Minute || len(s.asked) > 110 {
@@ -316,6 +336,122 @@ func TestAListThatHasNoEndIsGivenUp(t *testing.T) {
 				}
 				if len(s.told) == 0 || s.told[0] != v1alpha1.SweepFailedReason {
 					t.Errorf("after %d lists, it is told %q", len(s.asked), s.told)
+				}
+			})
+		})
+	}
+}
+
+// unlisted are contacts that a sweep of what has changed never shows, and always new ones.
+func unlisted(time.Time, time.Time) Plan {
+	return Plan{Contacts: true, Oldest: time.Now(), Unlisted: true, Newest: time.Now()}
+}
+
+func TestSweepsOfAllContactsUseATwentiethOfTheLimit(t *testing.T) {
+	const pages = 50
+	for name, tt := range map[string]struct {
+		lists func(n int, cursor string) (opencx.Page, error)
+		done  bool // is called
+		pages int  // of one sweep
+	}{
+		"all is well": {func(_ int, cursor string) (opencx.Page, error) {
+			page, _ := strconv.Atoi(cursor)
+			return opencx.Page{Next: []string{strconv.Itoa(page + 1), ""}[(page+1)/pages]}, nil
+		}, true, pages},
+		"the last page is refused": {func(_ int, cursor string) (opencx.Page, error) {
+			page, _ := strconv.Atoi(cursor)
+			if page+1 == pages {
+				return opencx.Page{}, answers(http.StatusBadRequest, 0)
+			}
+			return opencx.Page{Next: strconv.Itoa(page + 1)}, nil
+		}, true, 2 * pages},
+		"the last page is not compared": {func(_ int, cursor string) (opencx.Page, error) {
+			page, _ := strconv.Atoi(cursor)
+			if page+1 == pages {
+				return opencx.Page{Contacts: []opencx.ListedContact{{ID: "jane"}}}, nil
+			}
+			return opencx.Page{Next: strconv.Itoa(page + 1)}, nil
+		}, false, pages},
+		"the list has no end": {func(n int, _ string) (opencx.Page, error) { return opencx.Page{Next: strconv.Itoa(n)}, nil }, true, mostPages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.plan = unlisted
+				s.compare = func(listing Listing) {
+					if tt.done {
+						listing.Done()
+					}
+				}
+				full := 0
+				s.lists = func(n int, cursor string) (opencx.Page, error) {
+					if s.asked[n].after.IsZero() {
+						full++
+						return tt.lists(n, cursor)
+					}
+					return opencx.Page{}, nil
+				}
+				const days = 4
+				s.sleepUntil(days * 24 * time.Hour)
+				most := days * 24 * 60 * budget.DefaultLimit.Requests / fullShare
+				if full > most+tt.pages || full < tt.pages {
+					t.Errorf("%d requests were for all contacts, want at most %d", full, most+tt.pages)
+				}
+				if sweeps := len(s.asked) - full + full/pages; sweeps < days*24*2 {
+					t.Errorf("there were %d sweeps", sweeps)
+				}
+			})
+		})
+	}
+}
+
+func TestALargeSweepOfAllContactsIsNotRepeatedAtOnce(t *testing.T) {
+	const pages = 9000
+	onStage(t, func(s *stage) {
+		s.plan = unlisted
+		full := 0
+		s.lists = func(n int, cursor string) (opencx.Page, error) {
+			page, _ := strconv.Atoi(cursor)
+			if !s.asked[n].after.IsZero() {
+				return opencx.Page{}, nil
+			}
+			if full++; page+1 == pages {
+				return opencx.Page{}, nil
+			}
+			return opencx.Page{Next: strconv.Itoa(page + 1)}, nil
+		}
+		s.sleepUntil(30 * time.Hour) // 9000 requests of 100 a minute, twenty times
+		if full != pages {
+			t.Errorf("%d requests were for all contacts, want %d", full, pages)
+		}
+		s.sleepUntil(35 * time.Hour)
+		if full != 2*pages {
+			t.Errorf("%d requests were for all contacts, want %d", full, 2*pages)
+		}
+	})
+}
+
+func TestAllContactsAreListedWhenNobodyKnowsSinceWhen(t *testing.T) {
+	for name, plan := range map[string]Plan{
+		"none was ever sent":                   {Contacts: true, Unlisted: true},
+		"none was ever sent, and all are seen": {Contacts: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.plan = func(time.Time, time.Time) Plan { return plan }
+				s.lists = func(n int, _ string) (opencx.Page, error) {
+					if n < 3 {
+						return opencx.Page{}, answers(http.StatusBadRequest, 0)
+					}
+					return opencx.Page{}, nil
+				}
+				s.sleepUntil(45 * time.Minute)
+				for n, a := range s.asked {
+					if a.after.IsZero() != (n <= 3) {
+						t.Errorf("list %d of %d is for what changed after %s", n, len(s.asked), a.after)
+					}
+				}
+				if len(s.asked) < 4 {
+					t.Errorf("there are %d lists", len(s.asked))
 				}
 			})
 		})
@@ -398,6 +534,48 @@ func TestASweepFollowsTheOneOfTheProcessBefore(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestThePatienceWithAPageHasAnEnd(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.lists = func(int, string) (opencx.Page, error) {
+			return opencx.Page{Contacts: []opencx.ListedContact{{ID: "jane"}}}, nil
+		}
+		var late Listing
+		s.compare = func(listing Listing) {
+			if len(s.asked) == 1 {
+				late = listing
+				return
+			}
+			listing.Done()
+		}
+		s.sleepUntil(21*time.Minute - time.Second)
+		s.wantTold()
+		s.sleepUntil(22 * time.Minute)
+		s.wantAskedAt(minutes(10, 21)...)
+		if !s.asked[1].after.Equal(s.asked[0].after) {
+			t.Errorf("the second sweep asks for what changed after %s, the first for %s", s.asked[1].after, s.asked[0].after)
+		}
+		late.Done()
+		s.sleepUntil(32 * time.Minute)
+		s.wantAskedAt(minutes(10, 21, 31)...)
+		s.wantTold(v1alpha1.SweptReason, v1alpha1.SweptReason)
+	})
+}
+
+func TestAPageThatNobodyComparesIsAskedForLater(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.lists = func(int, string) (opencx.Page, error) {
+			return opencx.Page{Contacts: []opencx.ListedContact{{ID: "jane"}}}, nil
+		}
+		s.compareError = errors.New("the cache is not ready")
+		s.sleepUntil(12*time.Minute + time.Second)
+		s.wantAskedAt(minutes(10, 11, 12)...)
+		s.compareError = nil
+		s.sleepUntil(14 * time.Minute)
+		s.wantAskedAt(minutes(10, 11, 12, 13)...)
+		s.wantTold(v1alpha1.SweptReason)
+	})
 }
 
 func TestWhatIsNotSweptGivesUpItsPlace(t *testing.T) {
