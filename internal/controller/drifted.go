@@ -136,7 +136,11 @@ func (f *facts) isComparable() bool {
 // isRecent says that a request had hardly ended when OpenCX was asked, or has since: then
 // OpenCX lists the contact once more.
 func (f *facts) isRecent(settling time.Duration) bool {
-	return f.attemptEnded.After(f.listing.RequestedAt.Add(-settling))
+	ended := f.attemptEnded
+	if last := f.status.LastAttemptTime; ended.IsZero() && last != nil && last.Time.Before(f.listing.RequestedAt.Add(clockSkew)) {
+		ended = last.Add(time.Second) // of a process before this one; status has whole seconds
+	}
+	return ended.After(f.listing.RequestedAt.Add(-settling))
 }
 
 // differences compares what OpenCX lists with the values that are declared: of the versions

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,6 +16,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
+	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
 func TestWhatIsComparedAreTheValuesOfTheHash(t *testing.T) {
@@ -51,5 +53,29 @@ func TestWhatIsComparedBeforeAnEditWasLookedAtIsOfTheEdit(t *testing.T) {
 	told, _ := report(f, decide(f, testTime), result{}, testTime)
 	if c := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); c.Reason != v1alpha1.FieldsDifferReason {
 		t.Errorf("Drifted is %s: %s", c.Reason, c.Message)
+	}
+}
+
+func TestWhatOpenCXListsIsOldWhenARequestHasHardlyEnded(t *testing.T) {
+	const settling = 10 * time.Second
+	ago := func(d time.Duration) *metav1.Time { return status.Time(testTime.Add(-d)) }
+	for name, tt := range map[string]struct {
+		ended  time.Time
+		stored *metav1.Time
+		want   bool
+	}{
+		"nothing was sent":                        {time.Time{}, nil, false},
+		"long ago":                                {testTime.Add(-11 * time.Second), ago(11 * time.Second), false},
+		"not long ago":                            {testTime.Add(-9 * time.Second), ago(9 * time.Second), true},
+		"after it was listed":                     {testTime.Add(time.Second), ago(-time.Second), true},
+		"not long ago, by a process before":       {time.Time{}, ago(9 * time.Second), true},
+		"long ago, by a process before":           {time.Time{}, ago(12 * time.Second), false},
+		"by a process whose clock was much ahead": {time.Time{}, ago(-time.Hour), false},
+	} {
+		f := known(func(f *facts) { f.status.LastAttemptTime = tt.stored })
+		f.attemptEnded, f.listing = tt.ended, &drift.Listing{RequestedAt: testTime}
+		if got := f.isRecent(settling); got != tt.want {
+			t.Errorf("%s: recent = %t, want %t", name, got, tt.want)
+		}
 	}
 }
