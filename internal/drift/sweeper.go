@@ -404,7 +404,7 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
 	seen.pass, seen.failures = nil, 0
-	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: &p.seen}
+	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: new(p.seen)}
 	if last := s.lastOf(found); last != nil {
 		swept.LastFullTime = last.LastFullTime
 	}
