@@ -116,8 +116,8 @@ type Sweeper struct {
 
 	kept atomic.Int64 // bytes of what sweeps have read of Secrets and ConfigMaps
 
-	mu   sync.Mutex
-	sees map[types.NamespacedName]*sight
+	mu     sync.Mutex
+	sights map[types.NamespacedName]*sight
 }
 
 // sight is what is known of the sweeps of an organization.
@@ -144,14 +144,14 @@ type sight struct {
 
 // New returns a Sweeper that has swept nothing.
 func New(options Options) *Sweeper {
-	return &Sweeper{Options: options, sees: map[types.NamespacedName]*sight{}}
+	return &Sweeper{Options: options, sights: map[types.NamespacedName]*sight{}}
 }
 
 // TellsOf returns what there is to say of an organization.
 func (s *Sweeper) TellsOf(name types.NamespacedName) organization.Sweeps {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if seen := s.sees[name]; seen != nil {
+	if seen := s.sights[name]; seen != nil {
 		return seen.told
 	}
 	return organization.Sweeps{}
@@ -160,10 +160,10 @@ func (s *Sweeper) TellsOf(name types.NamespacedName) organization.Sweeps {
 func (s *Sweeper) sight(name types.NamespacedName) *sight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sees[name] == nil {
-		s.sees[name] = &sight{}
+	if s.sights[name] == nil {
+		s.sights[name] = &sight{}
 	}
-	return s.sees[name]
+	return s.sights[name]
 }
 
 // closes gives up the sources of a pass that is over.
@@ -177,7 +177,7 @@ func (seen *sight) closes() {
 func (s *Sweeper) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sees, name)
+	delete(s.sights, name)
 	forgetCounts(name.String())
 }
 
