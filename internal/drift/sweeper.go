@@ -138,7 +138,8 @@ type sight struct {
 	fullBegan, fullEnded time.Time
 	fullRest             time.Duration
 
-	// What is told, guarded by the mutex of the Sweeper.
+	// What is told. Whoever reconciles the organization alone sets it, with the mutex of the
+	// Sweeper, which all others need to read it.
 	told organization.Sweeps
 }
 
@@ -416,9 +417,9 @@ func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 		seen.fullRest = fullShare * time.Duration(p.requests) * limit.Window / time.Duration(limit.Requests)
 	}
 	sweepsTotal.WithLabelValues(name.String(), "swept").Inc()
-	s.tell(name, seen, organization.Sweeps{Sweep: swept, Condition: &metav1.Condition{
+	s.tell(name, seen, swept, metav1.Condition{
 		Status: metav1.ConditionTrue, Reason: v1alpha1.SweptReason, Message: "The contacts are compared with what OpenCX has",
-	}})
+	})
 }
 
 // refused notes that OpenCX has not answered with a page, and returns when to ask again.
@@ -430,10 +431,10 @@ func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganizatio
 	case a.meaning == forbidden:
 		seen.pass, seen.refusedKey, seen.refusedUntil = nil, keyVersion, time.Now().Add(forbiddenPause)
 		sweepsTotal.WithLabelValues(name.String(), "forbidden").Inc()
-		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
+		s.tell(name, seen, seen.told.Sweep, metav1.Condition{
 			Status: metav1.ConditionFalse, Reason: v1alpha1.ListForbiddenReason,
 			Message: "OpenCX does not let the API key list contacts (403), so nobody sees when they change in OpenCX; contacts are sent all the same. It is tried again once a day, and when the key changes: give it the scope contacts:read, or set spec.driftCheckInterval to 0s",
-		}})
+		})
 		return time.Now().Add(interval)
 	case a.meaning == refused && seen.pass.cursor != "" && !seen.pass.again:
 		was := seen.pass // of which the cursor was perhaps too old
@@ -455,18 +456,19 @@ func (s *Sweeper) failed(ctx context.Context, found *v1alpha1.OpenCXOrganization
 		log.FromContext(ctx).Info("Looking for drift fails", "reason", text)
 	}
 	if seen.failures >= toldFailures {
-		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
+		s.tell(name, seen, seen.told.Sweep, metav1.Condition{
 			Status: metav1.ConditionFalse, Reason: v1alpha1.SweepFailedReason,
 			Message: fmt.Sprintf("The look at what OpenCX has fails, which is tried again: %s", text),
-		}})
+		})
 	}
 	return seen.notBefore
 }
 
-func (s *Sweeper) tell(name types.NamespacedName, seen *sight, told organization.Sweeps) {
-	told.Condition.Type = v1alpha1.DriftCheckedCondition
+// tell has the status of an organization say what the last sweep was, and DriftChecked.
+func (s *Sweeper) tell(name types.NamespacedName, seen *sight, last *v1alpha1.SweepStatus, checked metav1.Condition) {
+	checked.Type = v1alpha1.DriftCheckedCondition
 	s.mu.Lock()
-	seen.told = told
+	seen.told = organization.Sweeps{Sweep: last, Condition: &checked}
 	s.mu.Unlock()
 	s.Told(name)
 }
