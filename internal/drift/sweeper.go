@@ -198,8 +198,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 		return ctrl.Result{}, err
 	}
 	if found == nil {
-		seen.pass = nil
-		s.Budget.Withdraw(asker(name))
+		s.abandon(name, seen)
 		s.forget(name)
 		return ctrl.Result{}, nil
 	}
@@ -211,8 +210,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	seen.uid = found.UID
 	interval := s.Organizations.DriftCheckIntervalOf(found)
 	if interval <= 0 || found.Spec.Suspend {
-		seen.pass = nil
-		s.Budget.Withdraw(asker(name))
+		s.abandon(name, seen)
 		return ctrl.Result{}, nil
 	}
 	next, err := s.step(ctx, found, seen, interval)
@@ -226,6 +224,12 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
 }
 
+// abandon gives up the pass that is under way, and its place in the queue.
+func (s *Sweeper) abandon(name types.NamespacedName, seen *sight) {
+	seen.pass = nil
+	s.Budget.Withdraw(asker(name))
+}
+
 // step does what is next, and returns when to look again without being woken, zero for
 // never.
 func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration) (next time.Time, err error) {
@@ -235,8 +239,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		return now, err
 	}
 	if key.Problem != nil || key.Version == seen.refusedKey && now.Before(seen.refusedUntil) {
-		seen.pass = nil
-		s.Budget.Withdraw(asker(name))
+		s.abandon(name, seen)
 		return now.Add(interval), nil // or when the key changes
 	}
 	if seen.pass == nil {
@@ -265,6 +268,13 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		s.Budget.Withdraw(asker(name))
 		return seen.notBefore, nil
 	}
+	return s.ask(ctx, found, seen, interval, key)
+}
+
+// ask asks OpenCX for the next page of a pass, once it is its turn, and has that compared.
+// It returns the same as step.
+func (s *Sweeper) ask(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, key organization.Key) (next time.Time, err error) {
+	name, p := client.ObjectKeyFromObject(found), seen.pass
 	slot, _ := s.Budget.Take(budget.Ask{
 		Organization: name.String(), Limit: s.Organizations.LimitOf(found), Key: key.Key,
 		Asker: asker(name), Class: budget.Resync, Past: budget.Bystander,
@@ -274,11 +284,11 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	}
 	if err := s.Lease(opencx.CallTimeout); err != nil || ctx.Err() != nil {
 		slot.Unused()
-		return now, err
+		return time.Now(), err
 	}
 	if !slot.Sent() {
 		slot.Unused()
-		return now, nil
+		return time.Now(), nil
 	}
 	requestsTotal.WithLabelValues(name.String()).Inc()
 	p.requests++
@@ -305,7 +315,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	contactsSeen.WithLabelValues(name.String()).Add(float64(len(page.Contacts)))
 	if err := s.hand(ctx, name, p, page, requestedAt); err != nil {
 		seen.pass = nil // it is begun anew
-		return now, err
+		return time.Now(), err
 	}
 	return time.Now().Add(patience), nil
 }
