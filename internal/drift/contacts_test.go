@@ -216,7 +216,7 @@ func (p *process) look(c *contact) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.known[c]
-	if p.world.process != p || c.version == 0 {
+	if p.process != p || c.version == 0 {
 		return
 	}
 	if known.busy {
@@ -335,7 +335,7 @@ func (p *process) pause(c *contact) bool {
 	p.mu.Unlock()
 	time.Sleep(pause)
 	p.mu.Lock()
-	return p.world.process == p
+	return p.process == p
 }
 
 func (c *contact) accepted(version int) {

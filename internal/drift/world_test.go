@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -144,7 +145,7 @@ func (p *process) tell(types.NamespacedName) {
 	time.AfterFunc(delay, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if swept := p.sweeper.TellsOf(acme).Sweep; p.world.process == p && swept != nil {
+		if swept := p.sweeper.TellsOf(acme).Sweep; p.process == p && swept != nil {
 			p.cluster.change(func(o *v1alpha1.OpenCXOrganization) { o.Status.Sweep = swept.DeepCopy() })
 			if p.onStored != nil {
 				p.onStored()
@@ -197,7 +198,8 @@ func (w *world) serve(ctx context.Context, takes time.Duration, method, target s
 	defer cancel()
 	answer = httptest.NewRecorder()
 	defer func() {
-		if failure := recover(); failure != nil && failure != http.ErrAbortHandler {
+		failure := recover()
+		if err, _ := failure.(error); failure != nil && !errors.Is(err, http.ErrAbortHandler) {
 			panic(failure)
 		}
 	}()

@@ -129,7 +129,7 @@ func (b *bounded) Read(into []byte) (n int, err error) {
 	case b.left < 0, b.value > maxValue:
 		b.tooLong = true
 		return 0, io.ErrShortBuffer
-	case err != nil && err != io.EOF: //nolint:errorlint // as an io.Reader must return it
+	case err != nil && err != io.EOF: // as an io.Reader must return it
 		b.err = err
 	}
 	return n, err
@@ -210,23 +210,21 @@ func parsePage(body *bounded) (page Page, fault string) {
 	return page, ""
 }
 
-// members calls each with the members of a JSON object, one by one. It says whether raw is
-// one.
-func members(raw json.RawMessage, each func(name string, value json.RawMessage)) bool {
+// members calls each with the members of a JSON object, one by one. Anything else has none.
+func members(raw json.RawMessage, each func(name string, value json.RawMessage)) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return false
+		return
 	}
 	for decoder.More() {
 		name, _ := decoder.Token() // it is JSON
 		var value json.RawMessage
 		if decoder.Decode(&value) != nil {
-			return false
+			return
 		}
 		text, _ := name.(string)
 		each(text, value)
 	}
-	return true
 }
 
 // parseContact reads an item of the list. It has no ID when it cannot be used.
