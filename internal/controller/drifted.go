@@ -266,15 +266,15 @@ func (b *book) introduced() {
 		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notCompared)
 		told = nil
 	}
-	const remedy = ": set spec.driftPolicy to Correct, or ask for one request with the annotation " + v1alpha1.ReconcileAtAnnotation
+	const remedy = "set spec.driftPolicy to Correct, or ask for one request with the annotation " + v1alpha1.ReconcileAtAnnotation
 	switch {
 	case told != nil && told.Reason == v1alpha1.FieldsDifferReason:
 		b.stalled(v1alpha1.ReportedReason, "OpenCX has something else than is declared in "+strings.Join(b.told.DriftedFields, ", ")+
-			". Nothing was ever sent of this contact, and nothing is while spec.driftPolicy is Report: correct the manifest"+strings.Replace(remedy, ":", ",", 1))
+			". Nothing was ever sent of this contact, and nothing is while spec.driftPolicy is Report: correct the manifest, "+remedy)
 	case told != nil && told.Reason == v1alpha1.VerifiedReason:
-		b.stalled(v1alpha1.NotComparedReason, "OpenCX has what is declared as far as it shows that, but of httpActionOverrides it shows nothing, and nothing is sent while spec.driftPolicy is Report"+remedy)
+		b.stalled(v1alpha1.NotComparedReason, "OpenCX has what is declared as far as it shows that, but of httpActionOverrides it shows nothing, and nothing is sent while spec.driftPolicy is Report: "+remedy)
 	case b.organization.DriftCheckInterval <= 0:
-		b.stalled(v1alpha1.NotComparedReason, "Nothing is sent of a contact whose spec.driftPolicy is Report before it was compared with what OpenCX has, and its organization never looks: its spec.driftCheckInterval is 0s"+remedy)
+		b.stalled(v1alpha1.NotComparedReason, "Nothing is sent of a contact whose spec.driftPolicy is Report before it was compared with what OpenCX has, and its organization never looks: its spec.driftCheckInterval is 0s: "+remedy)
 	default:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.NotComparedReason, notCompared)
 	}
