@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,14 +70,10 @@ func wantsRepair(reason string) bool {
 // repairAt is when a contact that has drifted is sent again.
 func (f *facts) repairAt(now time.Time) time.Time {
 	last := f.status.LastRepairTime
-	if last == nil {
+	if last == nil || last.After(now) { // the clock of who wrote that was ahead
 		return now
 	}
-	pause := drift.Pause(f.organization.DriftCheckInterval, f.status.ConsecutiveRepairs)
-	if last.After(now) { // the clock of who wrote that was ahead
-		return now
-	}
-	return last.Add(pause)
+	return last.Add(drift.Pause(f.organization.DriftCheckInterval, f.status.ConsecutiveRepairs))
 }
 
 // patience is for how many times the settling time it is tried to compare a contact. One
@@ -161,9 +156,7 @@ func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields [
 		if err != nil && !errors.Is(err, drift.ErrTooMuch) {
 			return nil, false, fmt.Errorf("reading what is compared: %w", err)
 		}
-		if err == nil && !slices.ContainsFunc(slices.Collect(maps.Keys(versions)), func(object desired.Object) bool {
-			return versions[object] != cached[object]
-		}) {
+		if err == nil && versions.AreOf(cached) {
 			return drift.Differences(declared, f.listing.ListedContact), true, nil
 		}
 	}
