@@ -164,29 +164,10 @@ func parsePage(body *bounded) (page Page, fault string) {
 			}
 			continue
 		}
-		switch start, err := decoder.Token(); {
-		case err != nil:
-			return page, noObject
-		case start != json.Delim('['):
-			return page, noItems
+		if page.Contacts, fault = parseItems(body, decoder); fault != "" {
+			return page, fault
 		}
-		page.Contacts, hasItems = nil, true
-		for decoder.More() {
-			body.value = 0
-			var item json.RawMessage
-			if decoder.Decode(&item) != nil {
-				return page, noObject
-			}
-			if contact := parseContact(item); contact.ID != "" {
-				page.Contacts = append(page.Contacts, contact)
-			}
-			if len(page.Contacts) > maxContacts {
-				return page, "it has more than 10000 contacts"
-			}
-		}
-		if _, err := decoder.Token(); err != nil {
-			return page, noObject
-		}
+		hasItems = true
 	}
 	if _, err := decoder.Token(); err != nil {
 		return page, noObject
@@ -208,6 +189,32 @@ func parsePage(body *bounded) (page Page, fault string) {
 	}
 	page.Next = *cursor
 	return page, ""
+}
+
+func parseItems(body *bounded, decoder *json.Decoder) (contacts []ListedContact, fault string) {
+	switch start, err := decoder.Token(); {
+	case err != nil:
+		return nil, noObject
+	case start != json.Delim('['):
+		return nil, noItems
+	}
+	for decoder.More() {
+		body.value = 0
+		var item json.RawMessage
+		if decoder.Decode(&item) != nil {
+			return nil, noObject
+		}
+		if contact := parseContact(item); contact.ID != "" {
+			contacts = append(contacts, contact)
+		}
+		if len(contacts) > maxContacts {
+			return nil, "it has more than 10000 contacts"
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, noObject
+	}
+	return contacts, ""
 }
 
 // members calls each with the members of a JSON object, one by one. Anything else has none.
