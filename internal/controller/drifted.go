@@ -61,8 +61,8 @@ func (f *facts) repeated(now time.Time) (cause, time.Time) {
 	return drifted, repairAt
 }
 
-// wantsRepair says that a contact of which Drifted has that reason is to be sent again: fields
-// differ, or what OpenCX has nobody knows, because nobody was to look.
+// wantsRepair says that a contact of which Drifted has that reason is to be sent again:
+// fields differ, or what OpenCX has nobody knows, because nobody was to look.
 func wantsRepair(reason string) bool {
 	return reason == v1alpha1.FieldsDifferReason || reason == v1alpha1.IgnoredReason
 }

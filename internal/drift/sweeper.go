@@ -1,3 +1,6 @@
+// Package drift finds out what OpenCX really has: it asks OpenCX from time to time which
+// contacts have changed, and hands them to whoever compares them with the manifests. It
+// tells how they differ, and how often that may be repaired.
 package drift
 
 import (
@@ -36,8 +39,9 @@ type Timing struct {
 var DefaultTiming = Timing{Interval: 10 * time.Minute, Overlap: 2 * time.Minute, Settling: 10 * time.Second}
 
 const (
-	// fullShare is the part of the limit that sweeps of all contacts may use, and fullPause
-	// the time after which a contact is looked for again that none of them has shown.
+	// fullShare is of how many requests of the limit sweeps of all contacts may use one, and
+	// fullPause the time after which a contact is looked for again that none of them has
+	// shown.
 	fullShare, fullPause = 20, 24 * time.Hour
 	// forbiddenPause is how long a key that may not list contacts is not tried again.
 	forbiddenPause = 24 * time.Hour
