@@ -70,9 +70,9 @@ const (
 	ReportedReason = "Reported"
 )
 
-// DriftedCondition of a contact is True while OpenCX has something else than it was told
-// last, False when it was seen to have what it was told, and Unknown until it was looked
-// at. Absent while it was never to be looked at.
+// DriftedCondition of a contact is True while OpenCX has something else than spec declares,
+// False when it was seen to have that, or has accepted a repair, and Unknown until it was
+// looked at, or while nobody is to look. Absent while there was never anything to look at.
 const DriftedCondition = "Drifted"
 
 // Reasons of a contact's Drifted condition.

@@ -137,7 +137,9 @@ func random(r *rand.Rand, schema *apiextensionsv1.JSONSchemaProps, name string) 
 	return oddStrings[r.IntN(len(oddStrings))]
 }
 
-func isTime(name string) bool { return strings.HasSuffix(name, "Time") || name == "drainsAt" || name == "watermark" }
+func isTime(name string) bool {
+	return strings.HasSuffix(name, "Time") || name == "drainsAt" || name == "watermark"
+}
 
 // makePlausible lets an object keep the rules that concern several of its fields.
 func makePlausible(object map[string]any, schema *apiextensionsv1.JSONSchemaProps) {

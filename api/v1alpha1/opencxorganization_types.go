@@ -223,7 +223,7 @@ type OpenCXOrganizationStatus struct {
 
 	// sweep is the last look for drift. Absent before the first.
 	// +optional
-	Sweep *SweepStatus `json:"sweep,omitempty"` //nolint:kubeapilinter // nil is how Go code asks for absent
+	Sweep *SweepStatus `json:"sweep,omitempty"`
 }
 
 // SweepStatus is what the operator knows of its looks for drift.

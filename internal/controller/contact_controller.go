@@ -121,8 +121,9 @@ var (
 )
 
 // again has a contact looked at again after err. That it was overtaken, or its values were,
-// is no error: a moment later, the cache knows of it. Nor is that OpenCX closed an idle connection
-// just when it was used: the next request has a new one. Nor that it must wait again.
+// is no error: a moment later, the cache knows of it. Nor is that OpenCX closed an idle
+// connection just when it was used: the next request has a new one. Nor that it must wait
+// again.
 func again(err error) (ctrl.Result, error) {
 	switch {
 	case errors.Is(err, errOvertaken), errors.Is(err, errStale), errors.Is(err, errBusy):
@@ -154,7 +155,7 @@ func (r *ContactReconciler) leave(ctx context.Context, name types.NamespacedName
 	return r.owners.Gone(ctx, name)
 }
 
-// act does what was decided. It is the only place that takes a slot and sends.
+// act does what was decided. It is the only place that takes a contact's slot and sends it.
 // Before something else is sent than OpenCX has, it writes the doubt about that.
 func (r *ContactReconciler) act(ctx context.Context, f *facts, d decision) (result, error) {
 	asker := asker(client.ObjectKeyFromObject(f.contact))

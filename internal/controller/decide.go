@@ -53,7 +53,7 @@ const (
 	turnedAway              // the last attempt, which was urgent, met a 429
 	retry                   // the last attempt failed
 	resync                  // the resync interval has passed
-	drifted                 // OpenCX has something else than it was told
+	drifted                 // OpenCX has something else than it was told, or nobody was to look
 )
 
 // String is the name of a cause, for logs.
@@ -111,8 +111,8 @@ func decide(f facts, now time.Time) decision {
 }
 
 // due says when a PATCH is due, zero for never, and why. nextAttemptTime holds back
-// all but what was not attempted yet. Nothing but what is listed here is a reason to
-// send.
+// all but what was not attempted yet. Nothing but what is listed here, and in repeated, is
+// a reason to send.
 func due(f facts, now time.Time) (cause, time.Time) {
 	var (
 		told      = f.status

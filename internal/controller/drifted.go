@@ -3,9 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,17 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
-	"github.com/opencx-labs/opencx-operator/internal/desired"
 	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
-
-// errStale says that the values of a contact are another version than the cache knows.
-var errStale = errors.New("the cache does not know these values yet")
 
 // policyOf is what happens when OpenCX has something else than a contact declares.
 func policyOf(contact *v1alpha1.OpenCXContact) v1alpha1.DriftPolicy {
@@ -62,8 +55,8 @@ func (f *facts) repeated(now time.Time) (cause, time.Time) {
 	return drifted, repairAt
 }
 
-// wantsRepair says that a contact of which Drifted has that reason is to be sent again: fields
-// differ, or what OpenCX has nobody knows, because nobody was to look.
+// wantsRepair says that a contact of which Drifted has that reason is to be sent again:
+// fields differ, or what OpenCX has nobody knows, because nobody was to look.
 func wantsRepair(reason string) bool {
 	return reason == v1alpha1.FieldsDifferReason || reason == v1alpha1.IgnoredReason
 }
@@ -71,113 +64,10 @@ func wantsRepair(reason string) bool {
 // repairAt is when a contact that has drifted is sent again.
 func (f *facts) repairAt(now time.Time) time.Time {
 	last := f.status.LastRepairTime
-	if last == nil {
+	if last == nil || last.After(now) { // the clock of who wrote that was ahead
 		return now
 	}
-	pause := drift.Pause(f.organization.DriftCheckInterval, f.status.ConsecutiveRepairs)
-	if last.After(now) { // the clock of who wrote that was ahead
-		return now
-	}
-	return last.Add(pause)
-}
-
-// patience is for how many times the settling time it is tried to compare a contact. One
-// whose values change all the time, or cannot be read, must not hold up the sweep, which
-// is that of all contacts.
-const patience = 6
-
-// compare stores what follows from what OpenCX lists of the contact, if that is to be
-// compared. It says whether there is anything new to decide on.
-func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (stored bool, err error) {
-	if f.listing == nil {
-		return false, nil
-	}
-	late := time.Since(f.listing.RequestedAt) > patience*r.Drift.Settling
-	if d.step == load && !late { // what it has to be compared with cannot be read at present
-		return false, nil
-	}
-	before := f.contact
-	b := book{facts: *f, told: *f.status.DeepCopy(), now: time.Now()}
-	switch {
-	case f.isRecent(r.Drift.Settling), f.listing.Organization != f.organization.Name: // it has moved since
-	case d.step != load && f.isComparable():
-		fields, known, err := r.differences(ctx, f)
-		if err != nil && !late {
-			return false, err
-		}
-		if err == nil && known {
-			b.found(fields)
-		} else {
-			b.passedOver()
-		}
-	default:
-		b.passedOver()
-	}
-	if err := r.store(ctx, f, b.told); err != nil {
-		return false, err
-	}
-	r.memory.compared(f.contact, f.listing, f.hash)
-	f.seenHash = f.hash
-	return f.contact != before, nil
-}
-
-// isComparable says that what OpenCX lists can be compared with what is declared: nothing
-// else is unsent, and nothing failed.
-func (f *facts) isComparable() bool {
-	switch {
-	case f.organization.Problem != nil, !f.title.Owns, policyOf(f.contact) == v1alpha1.DriftIgnore, f.wished():
-		return false
-	case f.introduces():
-		return true
-	}
-	return f.hash == f.status.AppliedHash && f.status.ConsecutiveFailures == 0 && f.status.NextAttemptTime == nil
-}
-
-// isRecent says that a request had hardly ended when OpenCX was asked, or has since: then
-// OpenCX lists the contact once more.
-func (f *facts) isRecent(settling time.Duration) bool {
-	ended := f.attemptEnded
-	if last := f.status.LastAttemptTime; ended.IsZero() && last != nil && last.Time.Before(f.listing.RequestedAt.Add(clockSkew)) {
-		ended = last.Add(time.Second) // of a process before this one; status has whole seconds
-	}
-	return ended.After(f.listing.RequestedAt.Add(-settling))
-}
-
-// differences compares what OpenCX lists with the values that are declared: of the versions
-// that the cache knows. known is false when they cannot be used.
-func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields []string, known bool, err error) {
-	spec, namespace := &f.contact.Spec, f.contact.Namespace
-	if f.sourced {
-		if _, ok := r.reads.begin(namespace); !ok {
-			return nil, false, errBusy
-		}
-		defer r.reads.end(namespace)
-	}
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	cached, err := desired.CachedVersions(ctx, r.cache, namespace, spec)
-	if err != nil {
-		return nil, false, err
-	}
-	if r.hash(f, cached) != f.hash { // what is noted of the hash must be true of these values
-		return nil, false, errStale
-	}
-	// What the sweep has read may be older than the cache by now.
-	for _, reader := range []client.Reader{f.listing.Sources, r.live} {
-		declared, versions, err := desired.ReadListed(ctx, reader, namespace, spec)
-		if _, is := errors.AsType[*desired.ValueError](err); is {
-			return nil, false, nil
-		}
-		if err != nil && !errors.Is(err, drift.ErrTooMuch) {
-			return nil, false, fmt.Errorf("reading what is compared: %w", err)
-		}
-		if err == nil && !slices.ContainsFunc(slices.Collect(maps.Keys(versions)), func(object desired.Object) bool {
-			return versions[object] != cached[object]
-		}) {
-			return drift.Differences(declared, f.listing.ListedContact), true, nil
-		}
-	}
-	return nil, false, errStale
+	return last.Add(drift.Pause(f.organization.DriftCheckInterval, f.status.ConsecutiveRepairs))
 }
 
 // mostFields are how many of those that differ are told.
@@ -276,15 +166,15 @@ func (b *book) introduced() {
 		b.drift(metav1.ConditionUnknown, v1alpha1.NotVerifiedReason, notCompared)
 		told = nil
 	}
-	const remedy = ": set spec.driftPolicy to Correct, or ask for one request with the annotation " + v1alpha1.ReconcileAtAnnotation
+	const remedy = "set spec.driftPolicy to Correct, or ask for one request with the annotation " + v1alpha1.ReconcileAtAnnotation
 	switch {
 	case told != nil && told.Reason == v1alpha1.FieldsDifferReason:
 		b.stalled(v1alpha1.ReportedReason, "OpenCX has something else than is declared in "+strings.Join(b.told.DriftedFields, ", ")+
-			". Nothing was ever sent of this contact, and nothing is while spec.driftPolicy is Report: correct the manifest"+strings.Replace(remedy, ":", ",", 1))
+			". Nothing was ever sent of this contact, and nothing is while spec.driftPolicy is Report: correct the manifest, "+remedy)
 	case told != nil && told.Reason == v1alpha1.VerifiedReason:
-		b.stalled(v1alpha1.NotComparedReason, "OpenCX has what is declared as far as it shows that, but of httpActionOverrides it shows nothing, and nothing is sent while spec.driftPolicy is Report"+remedy)
+		b.stalled(v1alpha1.NotComparedReason, "OpenCX has what is declared as far as it shows that, but of httpActionOverrides it shows nothing, and nothing is sent while spec.driftPolicy is Report: "+remedy)
 	case b.organization.DriftCheckInterval <= 0:
-		b.stalled(v1alpha1.NotComparedReason, "Nothing is sent of a contact whose spec.driftPolicy is Report before it was compared with what OpenCX has, and its organization never looks: its spec.driftCheckInterval is 0s"+remedy)
+		b.stalled(v1alpha1.NotComparedReason, "Nothing is sent of a contact whose spec.driftPolicy is Report before it was compared with what OpenCX has, and its organization never looks: its spec.driftCheckInterval is 0s: "+remedy)
 	default:
 		b.reconciling(metav1.ConditionUnknown, v1alpha1.NotComparedReason, notCompared)
 	}

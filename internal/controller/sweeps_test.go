@@ -38,9 +38,12 @@ var _ = Describe("A sweep", func() {
 		var done sync.WaitGroup
 		for range 4 {
 			done.Go(func() {
+				defer GinkgoRecover()
 				for n := 0; labelling.Err() == nil; n++ {
 					last := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("mallory-%02d", objects-1)}}
-					_ = k8s.Patch(labelling, last, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{"n":"%d"}}}`, n)))
+					if err := k8s.Patch(labelling, last, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{"n":"%d"}}}`, n))); labelling.Err() == nil {
+						Expect(err).NotTo(HaveOccurred())
+					}
 				}
 			})
 		}

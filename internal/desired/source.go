@@ -44,6 +44,16 @@ type Version struct{ UID, ResourceVersion string }
 // Versions are those of every Object that a contact takes values from.
 type Versions map[Object]Version
 
+// AreOf says that all has each of these versions.
+func (v Versions) AreOf(all Versions) bool {
+	for object, version := range v {
+		if all[object] != version {
+			return false
+		}
+	}
+	return true
+}
+
 // sourcesOf returns the sources of spec, in the order of fields and keys.
 func sourcesOf(spec *v1alpha1.OpenCXContactSpec) []source {
 	var all []source

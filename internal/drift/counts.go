@@ -18,30 +18,30 @@ var (
 		Name: "opencx_drift_contacts_seen_total",
 		Help: "Contacts that OpenCX listed in sweeps, by organization, in the manifests or not.",
 	}, []string{"organization"})
-	// Found and Repaired are counted by whoever compares and sends contacts.
-	found = prometheus.NewCounterVec(prometheus.CounterOpts{
+	// foundTotal and repairedTotal are counted by whoever compares and sends contacts.
+	foundTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "opencx_drifts_found_total",
 		Help: "Contacts of which OpenCX was seen to have something else than was declared, by organization; one that stays so counts once.",
 	}, []string{"organization"})
-	repaired = prometheus.NewCounterVec(prometheus.CounterOpts{
+	repairedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "opencx_drifts_repaired_total",
 		Help: "Contacts that OpenCX accepted again because it had something else, by organization.",
 	}, []string{"organization"})
 )
 
 func init() {
-	metrics.Registry.MustRegister(sweepsTotal, requestsTotal, contactsSeen, found, repaired)
+	metrics.Registry.MustRegister(sweepsTotal, requestsTotal, contactsSeen, foundTotal, repairedTotal)
 }
 
 // CountFound counts a contact that has drifted.
-func CountFound(organization string) { found.WithLabelValues(organization).Inc() }
+func CountFound(organization string) { foundTotal.WithLabelValues(organization).Inc() }
 
 // CountRepaired counts a contact that was repaired.
-func CountRepaired(organization string) { repaired.WithLabelValues(organization).Inc() }
+func CountRepaired(organization string) { repairedTotal.WithLabelValues(organization).Inc() }
 
 // forgetCounts ends the series of an organization that is gone.
 func forgetCounts(organization string) {
-	for _, counts := range []*prometheus.CounterVec{sweepsTotal, requestsTotal, contactsSeen, found, repaired} {
+	for _, counts := range []*prometheus.CounterVec{sweepsTotal, requestsTotal, contactsSeen, foundTotal, repairedTotal} {
 		counts.DeletePartialMatch(prometheus.Labels{"organization": organization})
 	}
 }

@@ -1,6 +1,3 @@
-// Package drift finds out what OpenCX really has: it asks OpenCX from time to time which
-// contacts have changed, and hands them to whoever compares them with the manifests. It
-// tells how they differ, and how often that may be repaired.
 package drift
 
 import "time"

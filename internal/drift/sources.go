@@ -15,7 +15,7 @@ import (
 )
 
 // ErrTooMuch says that an object was not read, because those that were read before hold
-// all the data that may be kept.
+// all the data that may be kept, or because the sweep is over.
 var ErrTooMuch = errors.New("the Secrets and ConfigMaps of sweeps hold more than 32 MiB")
 
 // maxKept is how much data of all objects is kept, of all sweeps together, in bytes.
@@ -68,7 +68,7 @@ func (s *Sources) Close() {
 
 // Get implements client.Reader. It returns ErrTooMuch for an object that is not kept once
 // there was one that would have made it more than 32 MiB; that one is returned, to those
-// who asked before its read ended.
+// who asked before its read ended. After Close, it returns ErrTooMuch for all.
 func (s *Sources) Get(ctx context.Context, name client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	switch object := object.(type) {
 	case *corev1.Secret:

@@ -1,13 +1,14 @@
+// Package drift finds out what OpenCX really has: it asks OpenCX from time to time which
+// contacts have changed, and hands them to whoever compares them with the manifests. It
+// tells how they differ, and how often that may be repaired.
 package drift
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,7 +18,6 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
-	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
 // Timing is when OpenCX is looked at, and how far what it says of times is believed.
@@ -36,8 +36,9 @@ type Timing struct {
 var DefaultTiming = Timing{Interval: 10 * time.Minute, Overlap: 2 * time.Minute, Settling: 10 * time.Second}
 
 const (
-	// fullShare is the part of the limit that sweeps of all contacts may use, and fullPause
-	// the time after which a contact is looked for again that none of them has shown.
+	// fullShare is of how many requests of the limit sweeps of all contacts may use one, and
+	// fullPause the time after which a contact is looked for again that none of them has
+	// shown.
 	fullShare, fullPause = 20, 24 * time.Hour
 	// forbiddenPause is how long a key that may not list contacts is not tried again.
 	forbiddenPause = 24 * time.Hour
@@ -119,8 +120,8 @@ type Sweeper struct {
 
 	kept atomic.Int64 // bytes of what sweeps have read of Secrets and ConfigMaps
 
-	mu   sync.Mutex
-	sees map[types.NamespacedName]*sight
+	mu     sync.Mutex
+	sights map[types.NamespacedName]*sight
 }
 
 // sight is what is known of the sweeps of an organization.
@@ -143,20 +144,21 @@ type sight struct {
 	fullEnded time.Time
 	fullRest  time.Duration
 
-	// What is told, guarded by the mutex of the Sweeper.
+	// What is told. Whoever reconciles the organization alone sets it, with the mutex of the
+	// Sweeper, which all others need to read it.
 	told organization.Sweeps
 }
 
 // New returns a Sweeper that has swept nothing.
 func New(options Options) *Sweeper {
-	return &Sweeper{Options: options, sees: map[types.NamespacedName]*sight{}}
+	return &Sweeper{Options: options, sights: map[types.NamespacedName]*sight{}}
 }
 
 // TellsOf returns what there is to say of an organization.
 func (s *Sweeper) TellsOf(name types.NamespacedName) organization.Sweeps {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if seen := s.sees[name]; seen != nil {
+	if seen := s.sights[name]; seen != nil {
 		return seen.told
 	}
 	return organization.Sweeps{}
@@ -165,10 +167,10 @@ func (s *Sweeper) TellsOf(name types.NamespacedName) organization.Sweeps {
 func (s *Sweeper) sight(name types.NamespacedName) *sight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sees[name] == nil {
-		s.sees[name] = &sight{}
+	if s.sights[name] == nil {
+		s.sights[name] = &sight{}
 	}
-	return s.sees[name]
+	return s.sights[name]
 }
 
 // closes gives up the sources of a pass that is over.
@@ -182,7 +184,7 @@ func (seen *sight) closes() {
 func (s *Sweeper) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sees, name)
+	delete(s.sights, name)
 	forgetCounts(name.String())
 }
 
@@ -202,8 +204,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 		return ctrl.Result{}, err
 	}
 	if found == nil {
-		seen.pass = nil
-		s.Budget.Withdraw(asker(name))
+		s.abandon(name, seen)
 		s.forget(name)
 		return ctrl.Result{}, nil
 	}
@@ -215,8 +216,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	seen.uid = found.UID
 	interval := s.Organizations.DriftCheckIntervalOf(found)
 	if interval <= 0 || found.Spec.Suspend {
-		seen.pass = nil
-		s.Budget.Withdraw(asker(name))
+		s.abandon(name, seen)
 		return ctrl.Result{}, nil
 	}
 	next, err := s.step(ctx, found, seen, interval)
@@ -230,6 +230,12 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond)}, nil
 }
 
+// abandon gives up the pass that is under way, and its place in the queue.
+func (s *Sweeper) abandon(name types.NamespacedName, seen *sight) {
+	seen.pass = nil
+	s.Budget.Withdraw(asker(name))
+}
+
 // step does what is next, and returns when to look again without being woken, zero for
 // never.
 func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration) (next time.Time, err error) {
@@ -239,8 +245,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		return now, err
 	}
 	if key.Problem != nil || key.Version == seen.refusedKey && now.Before(seen.refusedUntil) {
-		seen.pass = nil
-		s.Budget.Withdraw(asker(name))
+		s.abandon(name, seen)
 		return now.Add(interval), nil // or when the key changes
 	}
 	if seen.pass == nil {
@@ -269,6 +274,13 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		s.Budget.Withdraw(asker(name))
 		return seen.notBefore, nil
 	}
+	return s.ask(ctx, found, seen, interval, key)
+}
+
+// ask asks OpenCX for the next page of a pass, once it is its turn, and has that compared.
+// It returns the same as step.
+func (s *Sweeper) ask(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, key organization.Key) (next time.Time, err error) {
+	name, p := client.ObjectKeyFromObject(found), seen.pass
 	slot, _ := s.Budget.Take(budget.Ask{
 		Organization: name.String(), Limit: s.Organizations.LimitOf(found), Key: key.Key,
 		Asker: asker(name), Class: budget.Resync, Past: budget.Bystander,
@@ -278,11 +290,11 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	}
 	if err := s.Lease(opencx.CallTimeout); err != nil || ctx.Err() != nil {
 		slot.Unused()
-		return now, err
+		return time.Now(), err
 	}
 	if !slot.Sent() {
 		slot.Unused()
-		return now, nil
+		return time.Now(), nil
 	}
 	requestsTotal.WithLabelValues(name.String()).Inc()
 	p.requests++
@@ -310,85 +322,9 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 	if err := s.hand(ctx, name, p, page, requestedAt); err != nil {
 		s.giveUp(found, seen)
 		seen.notBefore = time.Now().Add(min(interval, firstRetry))
-		return now, err
+		return time.Now(), err
 	}
 	return time.Now().Add(patience), nil
-}
-
-// due is when the next sweep begins, and whether it looks at all contacts.
-func (s *Sweeper) due(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, now time.Time) (at time.Time, full bool, plan Plan, err error) {
-	at = found.CreationTimestamp.Add(interval)
-	fullAfter, fullBegan := seen.fullEnded.Add(max(interval, seen.fullRest)), seen.fullBegan
-	last := s.lastOf(found)
-	if last != nil {
-		if last.LastTime != nil {
-			at = last.LastTime.Add(interval)
-		}
-		if fullBegan.IsZero() && last.LastFullTime != nil { // by a process before this one
-			fullBegan = last.LastFullTime.Time
-			fullAfter = later(fullAfter, notAhead(fullBegan.Add(interval), interval, now))
-		}
-	}
-	plan, err = s.Contacts.Plan(ctx, client.ObjectKeyFromObject(found), seen.began, fullBegan)
-	if err != nil || !plan.Contacts {
-		return now.Add(interval), false, plan, err
-	}
-	at = notAhead(at, interval, now)
-	knows := last != nil && last.Watermark != nil || !plan.Oldest.IsZero() // since when changes matter
-	fullAt := at
-	if plan.Unlisted {
-		fullAt = notAhead(fullBegan.Add(fullPause), fullPause, now)
-		if !plan.Newest.IsZero() {
-			fullAt = notAhead(plan.Newest.Add(s.Settling), s.Settling, now)
-		}
-	}
-	if plan.Unlisted || !knows {
-		if fullAt = later(fullAt, fullAfter); fullAt.Before(at) || !knows {
-			at = fullAt
-		}
-		// When a sweep is due, those who wait do so no longer for one that still settles.
-		full = !fullAt.After(later(at, now).Add(s.Settling))
-	}
-	return later(at, seen.notBefore), full, plan, nil
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// notAhead is at, or now for a time that is further ahead than it can be: whoever wrote
-// that had a clock that was.
-func notAhead(at time.Time, most time.Duration, now time.Time) time.Time {
-	if at.After(now.Add(most)) {
-		return now
-	}
-	return at
-}
-
-// lastOf is what is known of the last sweep: by this process, or by one before it, unless
-// that may have been another instance, which compares other contacts.
-func (s *Sweeper) lastOf(found *v1alpha1.OpenCXOrganization) *v1alpha1.SweepStatus {
-	told := s.TellsOf(client.ObjectKeyFromObject(found)).Sweep
-	if told == nil && s.Organizations.Share == 1 && s.Organizations.Scope.Contacts == nil {
-		return found.Status.Sweep
-	}
-	return told
-}
-
-// begin begins a sweep of what has changed since the watermark, or of all contacts.
-func (s *Sweeper) begin(found *v1alpha1.OpenCXOrganization, plan Plan, full bool) *pass {
-	p := &pass{full: full, sources: NewSources(s.Live, &s.kept)}
-	switch last := s.lastOf(found); {
-	case full:
-	case last != nil && last.Watermark != nil:
-		p.after = last.Watermark.Time
-	default:
-		p.after = plan.Oldest.Add(-s.Overlap)
-	}
-	return p
 }
 
 // hand has the contacts of a page compared.
@@ -410,86 +346,4 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 		}
 	}
 	return nil
-}
-
-// end ends a sweep of which everything is stored that it has found.
-func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
-	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
-	s.giveUp(found, seen)
-	seen.failures = 0
-	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: &p.seen}
-	if last := s.lastOf(found); last != nil {
-		swept.LastFullTime = last.LastFullTime
-	}
-	seen.began = p.requestedAt
-	if p.full {
-		swept.LastFullTime = status.Time(now)
-		seen.fullBegan = p.requestedAt
-	}
-	sweepsTotal.WithLabelValues(name.String(), "swept").Inc()
-	s.tell(name, seen, organization.Sweeps{Sweep: swept, Condition: &metav1.Condition{
-		Status: metav1.ConditionTrue, Reason: v1alpha1.SweptReason, Message: "The contacts are compared with what OpenCX has",
-	}})
-}
-
-// giveUp forgets the sweep that is under way. What one of all contacts has cost, whether it
-// came to its end or not, counts for when the next one may begin.
-func (s *Sweeper) giveUp(found *v1alpha1.OpenCXOrganization, seen *sight) {
-	if p := seen.pass; p.full {
-		limit := s.Organizations.LimitOf(found)
-		seen.fullEnded = time.Now()
-		seen.fullRest = fullShare * time.Duration(p.requests) * limit.Window / time.Duration(limit.Requests)
-	}
-	seen.pass = nil
-}
-
-// refused notes that OpenCX has not answered with a page, and returns when to ask again.
-func (s *Sweeper) refused(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, a answer, keyVersion string) (next time.Time) {
-	name := client.ObjectKeyFromObject(found)
-	switch {
-	case a.meaning == limited:
-		return time.Now() // the budget has told when
-	case a.meaning == forbidden:
-		s.giveUp(found, seen)
-		seen.refusedKey, seen.refusedUntil = keyVersion, time.Now().Add(forbiddenPause)
-		sweepsTotal.WithLabelValues(name.String(), "forbidden").Inc()
-		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
-			Status: metav1.ConditionFalse, Reason: v1alpha1.ListForbiddenReason,
-			Message: "OpenCX does not let the API key list contacts (403), so nobody sees when they change in OpenCX; contacts are sent all the same. It is tried again once a day, and when the key changes: give it the scope contacts:read, or set spec.driftCheckInterval to 0s",
-		}})
-		return time.Now().Add(interval)
-	case a.meaning == refused && seen.pass.cursor != "" && !seen.pass.again:
-		was := seen.pass // of which the cursor was perhaps too old
-		seen.pass = &pass{full: was.full, after: was.after, sources: was.sources, requests: was.requests, failuresBefore: was.failuresBefore, again: true}
-		return time.Now()
-	case a.meaning == refused:
-		s.giveUp(found, seen)
-	}
-	return s.failed(ctx, found, seen, interval, a.text)
-}
-
-// failed notes that a sweep has come no further, and returns when it is tried again.
-func (s *Sweeper) failed(ctx context.Context, found *v1alpha1.OpenCXOrganization, seen *sight, interval time.Duration, text string) (next time.Time) {
-	name := client.ObjectKeyFromObject(found)
-	seen.failures++
-	seen.notBefore = time.Now().Add(min(interval, firstRetry<<min(seen.failures-1, 6)))
-	sweepsTotal.WithLabelValues(name.String(), "failed").Inc()
-	if seen.failures == toldFailures {
-		log.FromContext(ctx).Info("Looking for drift fails", "reason", text)
-	}
-	if seen.failures >= toldFailures {
-		s.tell(name, seen, organization.Sweeps{Sweep: s.TellsOf(name).Sweep, Condition: &metav1.Condition{
-			Status: metav1.ConditionFalse, Reason: v1alpha1.SweepFailedReason,
-			Message: fmt.Sprintf("The look at what OpenCX has fails, which is tried again: %s", text),
-		}})
-	}
-	return seen.notBefore
-}
-
-func (s *Sweeper) tell(name types.NamespacedName, seen *sight, told organization.Sweeps) {
-	told.Condition.Type = v1alpha1.DriftCheckedCondition
-	s.mu.Lock()
-	seen.told = told
-	s.mu.Unlock()
-	s.Told(name)
 }

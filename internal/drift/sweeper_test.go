@@ -620,7 +620,7 @@ func seriesOf(counts *prometheus.CounterVec) int {
 }
 
 func TestTheCountsOfADeletedOrganizationEnd(t *testing.T) {
-	all := map[string]*prometheus.CounterVec{"sweeps": sweepsTotal, "requests": requestsTotal, "contacts": contactsSeen, "found": found, "repaired": repaired}
+	all := map[string]*prometheus.CounterVec{"sweeps": sweepsTotal, "requests": requestsTotal, "contacts": contactsSeen, "found": foundTotal, "repaired": repairedTotal}
 	onStage(t, func(s *stage) {
 		CountFound(acme.String())
 		CountRepaired(acme.String())

@@ -129,7 +129,7 @@ func (b *bounded) Read(into []byte) (n int, err error) {
 	case b.left < 0, b.value > maxValue:
 		b.tooLong = true
 		return 0, io.ErrShortBuffer
-	case err != nil && err != io.EOF: //nolint:errorlint // as an io.Reader must return it
+	case err != nil && err != io.EOF: // as an io.Reader must return it
 		b.err = err
 	}
 	return n, err
@@ -164,29 +164,10 @@ func parsePage(body *bounded) (page Page, fault string) {
 			}
 			continue
 		}
-		switch start, err := decoder.Token(); {
-		case err != nil:
-			return page, noObject
-		case start != json.Delim('['):
-			return page, noItems
+		if page.Contacts, fault = parseItems(body, decoder); fault != "" {
+			return page, fault
 		}
-		page.Contacts, hasItems = nil, true
-		for decoder.More() {
-			body.value = 0
-			var item json.RawMessage
-			if decoder.Decode(&item) != nil {
-				return page, noObject
-			}
-			if contact := parseContact(item); contact.ID != "" {
-				page.Contacts = append(page.Contacts, contact)
-			}
-			if len(page.Contacts) > maxContacts {
-				return page, "it has more than 10000 contacts"
-			}
-		}
-		if _, err := decoder.Token(); err != nil {
-			return page, noObject
-		}
+		hasItems = true
 	}
 	if _, err := decoder.Token(); err != nil {
 		return page, noObject
@@ -210,23 +191,47 @@ func parsePage(body *bounded) (page Page, fault string) {
 	return page, ""
 }
 
-// members calls each with the members of a JSON object, one by one. It says whether raw is
-// one.
-func members(raw json.RawMessage, each func(name string, value json.RawMessage)) bool {
+func parseItems(body *bounded, decoder *json.Decoder) (contacts []ListedContact, fault string) {
+	switch start, err := decoder.Token(); {
+	case err != nil:
+		return nil, noObject
+	case start != json.Delim('['):
+		return nil, noItems
+	}
+	for decoder.More() {
+		body.value = 0
+		var item json.RawMessage
+		if decoder.Decode(&item) != nil {
+			return nil, noObject
+		}
+		if contact := parseContact(item); contact.ID != "" {
+			contacts = append(contacts, contact)
+		}
+		if len(contacts) > maxContacts {
+			return nil, "it has more than 10000 contacts"
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, noObject
+	}
+	return contacts, ""
+}
+
+// members calls each with the members of a JSON object, one by one. Anything else has none.
+func members(raw json.RawMessage, each func(name string, value json.RawMessage)) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return false
+		return
 	}
 	for decoder.More() {
 		name, _ := decoder.Token() // it is JSON
 		var value json.RawMessage
 		if decoder.Decode(&value) != nil {
-			return false
+			return
 		}
 		text, _ := name.(string)
 		each(text, value)
 	}
-	return true
 }
 
 // parseContact reads an item of the list. It has no ID when it cannot be used.

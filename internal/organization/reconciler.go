@@ -50,8 +50,9 @@ type Sweeps struct {
 	Condition *metav1.Condition
 }
 
-// NewReconciler returns a reconciler. sweeps is asked what there is to tell of drift. lease is asked before a write; an error holds
-// it back. wakeContacts has the contacts of an organization looked at.
+// NewReconciler returns a reconciler. sweeps is asked what there is to tell of drift. lease
+// is asked before a write; an error holds it back. wakeContacts has the contacts of an
+// organization looked at.
 func NewReconciler(c client.Client, recorder events.EventRecorder, b *budget.Budget, organizations *Organizations,
 	sweeps func(types.NamespacedName) Sweeps, lease func(left time.Duration) error, wakeContacts func(context.Context, types.NamespacedName)) *Reconciler {
 	return &Reconciler{

@@ -94,14 +94,14 @@ func (s *Server) Edit(id string, change func(*Contact)) bool {
 	}
 	edited := contact.copy()
 	change(&edited)
-	contact.Edited = s.hold(contact, edited.Fields)
+	contact.Edited = s.setFields(contact, edited.Fields)
 	contact.UpdatedAt = s.now()
 	contact.Edits++
 	return true
 }
 
-// hold replaces the fields of a contact, and names those that are others now.
-func (s *Server) hold(contact *Contact, fields map[string]any) (changed []string) {
+// setFields replaces the fields of a contact, and names those that are others now.
+func (s *Server) setFields(contact *Contact, fields map[string]any) (changed []string) {
 	if s.options.Store.Normalize {
 		normalize(fields)
 	}
@@ -207,7 +207,7 @@ func (s *Server) update(id, contentType string, body []byte, readErr error) Answ
 	}
 	updated := contact.copy()
 	merge(updated.Fields, fields, s.options.Store.ReplaceCustomData)
-	if changed := s.hold(contact, updated.Fields); len(changed) > 0 || s.options.Store.AlwaysTouch {
+	if changed := s.setFields(contact, updated.Fields); len(changed) > 0 || s.options.Store.AlwaysTouch {
 		contact.UpdatedAt = s.now()
 	}
 	contact.Patches++
