@@ -35,8 +35,13 @@ func (l lone) List(_ context.Context, into client.ObjectList, _ ...client.ListOp
 // planFor is what a sweep would be for with that contact alone.
 func planFor(t *testing.T, contact v1alpha1.OpenCXContact, began, full time.Time) drift.Plan {
 	t.Helper()
+	return planWith(t, newMemory(), contact, began, full)
+}
+
+func planWith(t *testing.T, remembers *memory, contact v1alpha1.OpenCXContact, began, full time.Time) drift.Plan {
+	t.Helper()
 	cache := lone{contact: contact}
-	s := swept{r: &ContactReconciler{cache: cache, organizations: organization.New(organization.Options{Cache: cache})}}
+	s := swept{r: &ContactReconciler{cache: cache, memory: remembers, organizations: organization.New(organization.Options{Cache: cache})}}
 	s.r.Drift = drift.DefaultTiming
 	plan, err := s.Plan(t.Context(), types.NamespacedName{Namespace: "shop", Name: "default"}, began, full)
 	if err != nil {
@@ -81,5 +86,33 @@ func TestWhatIsOnlyVerifiedIsLookedForSinceThen(t *testing.T) {
 	contact.Status.AppliedHash, contact.Status.LastVerifiedTime = "v1:1", new(metav1.Now())
 	if plan := planFor(t, contact, time.Time{}, time.Time{}); !plan.Oldest.Equal(contact.Status.LastVerifiedTime.Time) {
 		t.Errorf("the oldest is of %s", plan.Oldest)
+	}
+}
+
+func TestWhatSweepsOfAllContactsLookFor(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	for name, tt := range map[string]struct {
+		drift string
+		wrote string // the version that the last status write made
+		want  bool
+	}{
+		"not looked at since it was accepted":        {v1alpha1.NotVerifiedReason, "7", true},
+		"not looked at since it was repaired":        {v1alpha1.RepairedReason, "7", true},
+		"accepted while nobody was to look":          {"", "7", true},
+		"looked at":                                  {v1alpha1.VerifiedReason, "7", false},
+		"known to differ":                            {v1alpha1.FieldsDifferReason, "7", false},
+		"looked at, which the cache does not know":   {v1alpha1.NotVerifiedReason, "8", false},
+		"not ignored any more, and about to be sent": {v1alpha1.IgnoredReason, "7", false},
+	} {
+		contact := v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "jane", UID: "u", ResourceVersion: "7"}}
+		contact.Status = v1alpha1.OpenCXContactStatus{Organization: "shop/default", AppliedHash: "v1:1", AttemptedHash: "v1:1", LastSyncTime: &metav1.Time{Time: now.Add(-time.Hour)}}
+		if tt.drift != "" {
+			contact.Status.Conditions = []metav1.Condition{{Type: v1alpha1.DriftedCondition, Reason: tt.drift, LastTransitionTime: metav1.NewTime(now.Add(-time.Hour))}}
+		}
+		remembers := newMemory()
+		remembers.wrote(&contact, tt.wrote, nil)
+		if plan := planWith(t, remembers, contact, now, time.Time{}); !plan.Contacts || plan.Unlisted != tt.want {
+			t.Errorf("%s: %+v; looked for: want %t", name, plan, tt.want)
+		}
 	}
 }

@@ -51,7 +51,9 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 			}
 		}
 		told, is := &contact.Status, stateOf(&contact.Status)
-		seen := is.drift == v1alpha1.FieldsDifferReason || is.drift == v1alpha1.VerifiedReason
+		// The cache may not know yet what the last sweep came to.
+		lags := s.r.memory.of(contact).newerThan(contact)
+		seen := is.drift == v1alpha1.VerifiedReason || wantsRepair(is.drift) || lags
 		switch {
 		case !may[contact.Namespace], policyOf(contact) == v1alpha1.DriftIgnore, is.reason == v1alpha1.DuplicateReason:
 		case isIntroduced(contact, told):
@@ -68,8 +70,7 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 			if drifted := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftedCondition); drifted != nil && drifted.LastTransitionTime.After(since) {
 				since = drifted.LastTransitionTime.Time
 			}
-			unseen := is.drift == v1alpha1.NotVerifiedReason || is.drift == v1alpha1.RepairedReason
-			if unseen && told.AppliedHash != "" && since.Before(began.Add(-s.r.Drift.Settling)) {
+			if !seen && told.AppliedHash != "" && since.Before(began.Add(-s.r.Drift.Settling)) {
 				unlisted(since)
 			}
 		case told.LastVerifiedTime != nil:
