@@ -239,8 +239,8 @@ type SweepStatus struct {
 	// +optional
 	LastTime *metav1.Time `json:"lastTime,omitempty"`
 
-	// lastFullTime is when a look ended that saw all contacts, and not only those that have
-	// changed. Absent before the first; there is one only when a contact is to be compared
+	// lastFullTime is when the last look began that saw all contacts, and not only those that
+	// have changed. Absent before the first; there is one only when a contact is to be compared
 	// that OpenCX does not list as changed.
 	// +optional
 	LastFullTime *metav1.Time `json:"lastFullTime,omitempty"`

@@ -26,7 +26,7 @@ func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	}
 	seen.began = p.requestedAt
 	if p.full {
-		swept.LastFullTime = status.Time(now)
+		swept.LastFullTime = status.Time(p.requestedAt)
 		seen.fullBegan = p.requestedAt
 	}
 	sweepsTotal.WithLabelValues(name.String(), "swept").Inc()
