@@ -71,7 +71,7 @@ var _ = Describe("An edit in OpenCX", func() {
 		Expect(err).NotTo(HaveOccurred())
 		second := startOperator(ctx, simulator.URL, "--metrics-bind-address="+address, "--metrics-secure=false")
 		Expect(watchDrifted(ctx, watching, v1alpha1.RepairedReason)).To(Equal([]string{
-			"Unknown NotVerified: What OpenCX has was not looked at since it accepted the contact",
+			"Unknown NotVerified: What OpenCX has was not compared since it changed last",
 			"True FieldsDiffer: OpenCX has something else than is declared in name; the contact is sent again",
 			"False Repaired: OpenCX has accepted the contact again, after name differed",
 		}))
