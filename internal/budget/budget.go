@@ -47,9 +47,9 @@ const (
 	Failed
 	// Bystander: its answer says nothing of OpenCX's state, whatever it is. It opens and
 	// closes no breaker, and waits while one is open, until others have closed it, or have
-	// left it alone for so long that it is forgotten. After a
-	// 429 it lets everybody else go first; if nobody else waits, it is the one that finds
-	// out whether OpenCX takes requests again. That it is accepted proves the key.
+	// left it alone for so long that it is forgotten. After a 429 it lets everybody else go
+	// first; if nobody else waits, it is the one that finds out whether OpenCX takes requests
+	// again. That it is accepted proves the key.
 	Bystander
 )
 

@@ -127,6 +127,7 @@ func (m *memory) doubt(contact *v1alpha1.OpenCXContact) {
 	m.update(contact, func(r *remembered) { r.doubtful = true })
 }
 
+// ended notes when the last request of a contact ended, whatever came back.
 func (m *memory) ended(contact *v1alpha1.OpenCXContact, at time.Time) {
 	m.update(contact, func(r *remembered) { r.attemptEnded = at })
 }

@@ -14,14 +14,11 @@ type Secret struct{ value string }
 // NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return Secret{value} }
 
-// Is says that the secret is value.
-func (s Secret) Is(value string) bool { return s.value == value }
-
 // Matches says that the secret and text are the same once normal has been applied to
 // both; without normal, that they are equal. normal must keep nothing of what it is given.
 func (s Secret) Matches(text string, normal func(string) string) bool {
 	if normal == nil {
-		return s.Is(text)
+		return s.value == text
 	}
 	return normal(s.value) == normal(text)
 }
