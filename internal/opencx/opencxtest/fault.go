@@ -63,9 +63,10 @@ type faults struct {
 	queue     []Answer
 	lists     []Answer
 	byContact map[string]Answer
+	decide    func(Request) (Answer, bool)
 }
 
-func (f *faults) next(target target) (Answer, bool) {
+func (f *faults) next(target target, request *Request) (Answer, bool) {
 	queue := &f.queue
 	if target.list {
 		queue = &f.lists
@@ -76,6 +77,9 @@ func (f *faults) next(target target) (Answer, bool) {
 		return answer, true
 	}
 	answer, ok := f.byContact[target.id]
+	if !ok && f.decide != nil {
+		return f.decide(*request)
+	}
 	return answer, ok
 }
 
@@ -103,6 +107,15 @@ func (s *Server) InjectContact(id string, a Answer) {
 		s.faults.byContact = map[string]Answer{}
 	}
 	s.faults.byContact[id] = a
+}
+
+// InjectFunc has decide say what a request is answered that nothing else was injected
+// for; without true the simulator answers. It is called for one request at a time, and
+// must not call the simulator. ClearFaults ends it.
+func (s *Server) InjectFunc(decide func(Request) (Answer, bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.decide = decide
 }
 
 // ClearContact ends what InjectContact began.

@@ -16,6 +16,9 @@ type Request struct {
 	// Status is that of the answer, 0 while there is none.
 	Status     int
 	AnsweredAt time.Time
+	// AppliedAt is when an update was carried out, whatever it is answered; zero when it
+	// was not.
+	AppliedAt time.Time
 }
 
 // Journal returns a copy of the journal, in the order of arrival.

@@ -194,11 +194,14 @@ func (s *Server) decide(request *Request, r *http.Request, refused time.Duration
 		return answer
 	}
 	target := s.target(r)
-	injected, isFault := s.faults.next(target)
+	injected, isFault := s.faults.next(target, request)
 	if isFault && !injected.Applied {
 		return injected
 	}
 	answer := s.carryOut(request, r, target, readErr)
+	if !target.list && answer.Status == http.StatusOK {
+		request.AppliedAt = time.Now()
+	}
 	if isFault {
 		return injected
 	}

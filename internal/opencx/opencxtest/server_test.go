@@ -346,6 +346,28 @@ func TestInjectedAnswers(t *testing.T) {
 	}
 }
 
+func TestAnswersAreInjectedByAFunction(t *testing.T) {
+	s, send := start(t, Options{AcceptAnyContact: true})
+	s.InjectContact("john", Answer{Status: 404})
+	s.InjectFunc(func(r Request) (Answer, bool) {
+		return Answer{Status: 500, Applied: r.Path == "/contacts/jane"}, r.Path != "/contacts/jim"
+	})
+	for path, want := range map[string]struct {
+		status  int
+		applied bool
+	}{"/contacts/john": {404, false}, "/contacts/jane": {500, true}, "/contacts/joe": {500, false}, "/contacts/jim": {200, true}} {
+		s.ResetJournal()
+		status, _ := send(sent{path: path})
+		if applied := !s.Journal()[0].AppliedAt.IsZero(); status != want.status || applied != want.applied {
+			t.Errorf("%s is answered %d and applied %t, want %+v", path, status, applied, want)
+		}
+	}
+	s.ClearFaults()
+	if status, _ := send(sent{path: "/contacts/joe"}); status != 200 {
+		t.Errorf("after ClearFaults: %d", status)
+	}
+}
+
 func TestAnswersForListsAndUpdatesAreInjectedApart(t *testing.T) {
 	s, send := start(t, Options{})
 	s.InjectNext(1, Answer{Status: 503})

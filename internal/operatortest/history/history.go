@@ -24,11 +24,12 @@ type Change struct {
 // Request is one update that OpenCX received.
 type Request struct {
 	At         time.Time // of its arrival
-	AnsweredAt time.Time // zero when there was no answer
+	AcceptedAt time.Time // when OpenCX had taken it over; zero when it did not
 	Version    Version
-	Accepted   bool
 	Sender     string
 }
+
+func (r Request) accepted() bool { return !r.AcceptedAt.IsZero() }
 
 // Sight is a status as it was stored.
 type Sight struct {
@@ -62,7 +63,7 @@ func MostIn(times []time.Time, window time.Duration) (most int) {
 func (c *Contact) Stale() (stale []Request) {
 	for i, request := range c.Requests {
 		if slices.ContainsFunc(c.Requests[:i], func(before Request) bool {
-			return before.Accepted && before.AnsweredAt.Before(request.At) && request.Version.OlderThan(before.Version)
+			return before.accepted() && before.AcceptedAt.Before(request.At) && request.Version.OlderThan(before.Version)
 		}) {
 			stale = append(stale, request)
 		}
@@ -74,7 +75,7 @@ func (c *Contact) Stale() (stale []Request) {
 func (c *Contact) Repeats() (repeats []Request) {
 	for i, request := range c.Requests {
 		if slices.ContainsFunc(c.Requests[:i], func(before Request) bool {
-			return before.Accepted && before.Version == request.Version
+			return before.accepted() && before.Version == request.Version
 		}) {
 			repeats = append(repeats, request)
 		}
@@ -89,15 +90,15 @@ func (c *Contact) Untrue(excused []Interval, end time.Time) (longest time.Durati
 	var exists, ready bool
 	var since time.Time // from when on it is untrue; zero while it is not
 	changes, requests, sights := c.Changes, c.Requests, c.Sights
-	accepting := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return !r.Accepted })
-	slices.SortStableFunc(accepting, func(a, b Request) int { return a.AnsweredAt.Compare(b.AnsweredAt) })
+	accepting := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return !r.accepted() })
+	slices.SortStableFunc(accepting, func(a, b Request) int { return a.AcceptedAt.Compare(b.AcceptedAt) })
 	for {
 		next, at := none, end
 		if len(changes) > 0 && changes[0].At.Before(at) {
 			next, at = change, changes[0].At
 		}
-		if len(accepting) > 0 && accepting[0].AnsweredAt.Before(at) {
-			next, at = acceptance, accepting[0].AnsweredAt
+		if len(accepting) > 0 && accepting[0].AcceptedAt.Before(at) {
+			next, at = acceptance, accepting[0].AcceptedAt
 		}
 		if len(sights) > 0 && sights[0].At.Before(at) {
 			next, at = sight, sights[0].At

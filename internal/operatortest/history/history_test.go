@@ -11,7 +11,7 @@ func at(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
 func v(manifest int) Version { return Version{Manifest: manifest} }
 
 func accepted(arrived, answered, version int) Request {
-	return Request{At: at(arrived), AnsweredAt: at(answered), Version: v(version), Accepted: true}
+	return Request{At: at(arrived), AcceptedAt: at(answered), Version: v(version)}
 }
 
 func TestMostIn(t *testing.T) {
@@ -36,7 +36,7 @@ func TestMostIn(t *testing.T) {
 }
 
 func TestStaleAndRepeats(t *testing.T) {
-	refused := Request{At: at(5), AnsweredAt: at(5), Version: v(9)}
+	refused := Request{At: at(5), Version: v(9)}
 	for name, test := range map[string]struct {
 		requests       []Request
 		stale, repeats int
@@ -48,7 +48,7 @@ func TestStaleAndRepeats(t *testing.T) {
 		"twice":                          {requests: []Request{accepted(1, 2, 1), accepted(3, 4, 1), accepted(5, 6, 1)}, repeats: 2},
 		"again after a refusal":          {requests: []Request{refused, accepted(6, 7, 9)}},
 		"an older value of the Secret": {requests: []Request{
-			{At: at(1), AnsweredAt: at(2), Accepted: true, Version: Version{1, 2}}, {At: at(3), AnsweredAt: at(4), Accepted: true, Version: Version{2, 1}},
+			{At: at(1), AcceptedAt: at(2), Version: Version{1, 2}}, {At: at(3), AcceptedAt: at(4), Version: Version{2, 1}},
 		}, stale: 1},
 	} {
 		c := Contact{Requests: test.requests}
@@ -91,7 +91,7 @@ func TestUntrue(t *testing.T) {
 		}, want: 5 * time.Second},
 		"a refusal is no acceptance": {contact: Contact{
 			Changes:  []Change{{At: at(1), Version: v(1)}, {At: at(10), Version: v(2)}},
-			Requests: []Request{accepted(2, 2, 1), {At: at(11), AnsweredAt: at(11), Version: v(2)}}, Sights: synced(Sight{At: at(12)}),
+			Requests: []Request{accepted(2, 2, 1), {At: at(11), Version: v(2)}}, Sights: synced(Sight{At: at(12)}),
 		}, want: 2 * time.Second},
 		"a deleted contact": {contact: Contact{
 			Changes:  []Change{{At: at(1), Version: v(1)}, {At: at(10), Version: v(2)}, {At: at(13), Deleted: true}},
