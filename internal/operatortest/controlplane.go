@@ -34,6 +34,7 @@ type ControlPlane struct {
 	KubectlPath string
 
 	environment *envtest.Environment
+	restarted   []func() // ends what Restart has started
 }
 
 // StartControlPlane starts one with the CRDs of the given folders. With none,
@@ -73,6 +74,9 @@ func StartControlPlane(crds ...string) (_ *ControlPlane, err error) {
 
 // Stop stops it and leaves nothing behind.
 func (c *ControlPlane) Stop() error {
+	for _, end := range c.restarted {
+		end()
+	}
 	return errors.Join(c.environment.Stop(), os.RemoveAll(c.Folder))
 }
 
