@@ -41,6 +41,10 @@ run: build ## Run the operator against the cluster of the current kubeconfig. AR
 test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packages, ARGS adds flags of go test.
 	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(PKG) $(ARGS)
 
+.PHONY: test-e2e
+test-e2e: ## Test the real binary under faults: kills, restarts, a broken network, an OpenCX that misbehaves. Takes half an hour.
+	@$(WITH_CONTROL_PLANE) go test -tags faults -count=1 -timeout 90m ./test/e2e -ginkgo.label-filter='!soak' $(ARGS)
+
 .PHONY: test-browser
 test-browser: ## Test the simulator's page in Chromium, which must be installed.
 	go test -tags browser -run TestPage -count=1 ./internal/opencx/opencxtest

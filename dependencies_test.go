@@ -20,7 +20,7 @@ func read(t *testing.T, file string) string {
 
 func TestEveryDirectDependencyIsListedAndNothingElse(t *testing.T) {
 	var required, listed, imported []string
-	direct := regexp.MustCompile(`^(?:require )?\s*([a-z0-9./_-]+\.[a-z0-9./_-]+) v\S+$`) // with no comment behind
+	direct := regexp.MustCompile(`^(?:require )?\s*([A-Za-z0-9./_-]+\.[A-Za-z0-9./_-]+) v\S+$`) // with no comment behind
 	for line := range strings.Lines(read(t, "go.mod")) {
 		if found := direct.FindStringSubmatch(strings.TrimRight(line, "\n")); found != nil {
 			required = append(required, found[1])

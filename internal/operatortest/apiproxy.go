@@ -2,6 +2,7 @@ package operatortest
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -12,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // APIFault is what happens to a request to the API server.
@@ -22,8 +24,8 @@ type APIFault struct {
 	Status *metav1.Status
 }
 
-// APIProxy is an API server with faults, on a loopback address and without TLS. Who asks
-// is told by a token, and needs the same rights as at the API server itself.
+// APIProxy is an API server with faults, on a loopback address. Who asks needs the same
+// rights as at the API server itself.
 type APIProxy struct {
 	*httptest.Server
 	fault atomic.Pointer[func(*http.Request) APIFault]
@@ -47,7 +49,7 @@ func (c *ControlPlane) StartAPIProxy() (*APIProxy, error) {
 		// An API server that is away answers nothing.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fault := APIFault{}
 		if decide := p.fault.Load(); decide != nil {
 			fault = (*decide)(r)
@@ -68,7 +70,20 @@ func (c *ControlPlane) StartAPIProxy() (*APIProxy, error) {
 		w.WriteHeader(int(fault.Status.Code))
 		_ = json.NewEncoder(w).Encode(fault.Status)
 	}))
+	p.EnableHTTP2 = true
+	p.StartTLS()
 	return p, nil
+}
+
+// Kubeconfig is for who has a token.
+func (p *APIProxy) Kubeconfig(token string) clientcmdapi.Config {
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
+	return clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"faulty": {Server: p.URL, CertificateAuthorityData: authority}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"bearer": {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{"faulty": {Cluster: "faulty", AuthInfo: "bearer"}},
+		CurrentContext: "faulty",
+	}
 }
 
 // Inject has decide say what happens to each request; it is called for several at a time.

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -64,7 +64,11 @@ func TestAControlPlaneThatIsRestartedHasWhatItHad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	through, err := client.New(&rest.Config{Host: proxy.URL, BearerToken: strings.TrimSpace(token)}, client.Options{})
+	config, err := clientcmd.NewDefaultClientConfig(proxy.Kubeconfig(strings.TrimSpace(token)), nil).ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	through, err := client.New(config, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
