@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -298,7 +299,7 @@ func (w *world) create(ctx context.Context, name types.NamespacedName) {
 	version := w.manifest[name] + 1
 	w.mu.Unlock()
 	contact := &v1alpha1.OpenCXContact{
-		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{"shard": shardOf(name)}},
 		Spec: v1alpha1.OpenCXContactSpec{
 			ContactID: contactID(name), Name: new(manifestValue(version)), Email: new("jane@example.com"),
 			CustomData: map[string]string{"plan": "basic"},
@@ -319,6 +320,11 @@ func (w *world) create(ctx context.Context, name types.NamespacedName) {
 	w.manifest[name] = version
 	w.names = append(w.names, name)
 	w.changed(name)
+}
+
+// shardOf is one of three.
+func shardOf(name types.NamespacedName) string {
+	return string("abc"[crc32.ChecksumIEEE([]byte(name.Name))%3])
 }
 
 func contactID(name types.NamespacedName) string { return name.Namespace + "." + name.Name }
