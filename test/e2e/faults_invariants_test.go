@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 	"github.com/opencx-labs/opencx-operator/internal/operatortest/history"
 )
 
@@ -89,10 +90,13 @@ func told(contact *v1alpha1.OpenCXContact) string {
 	return fmt.Sprintf("of generation %d: %s", contact.Generation, text)
 }
 
+// journal is what OpenCX has received.
+func (w *world) journal() []opencxtest.Request { return slices.Concat(w.before, w.simulator.Journal()) }
+
 // requests are the journal's updates by contact, and the times of all requests.
 func (w *world) requests() (byContact map[string][]history.Request, times []time.Time) {
 	byContact = map[string][]history.Request{}
-	for _, r := range w.simulator.Journal() {
+	for _, r := range w.journal() {
 		times = append(times, r.Time)
 		if id, is := strings.CutPrefix(r.Path, "/contacts/"); is {
 			byContact[id] = append(byContact[id], history.Request{
@@ -171,12 +175,18 @@ func (w *world) showsNoSecret(ctx SpecContext) {
 // scrape returns the metrics.
 func (r *replica) scrape(ctx context.Context) string {
 	GinkgoHelper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.metrics, nil)
+	return string(fetch(ctx, r.metrics))
+}
+
+// fetch returns what a GET is answered.
+func fetch(ctx context.Context, url string) []byte {
+	GinkgoHelper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	Expect(err).NotTo(HaveOccurred())
 	response, err := http.DefaultClient.Do(request)
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(response.Body)
 	Expect(err).NotTo(HaveOccurred())
-	return string(text)
+	return text
 }

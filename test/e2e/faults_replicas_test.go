@@ -85,12 +85,10 @@ var _ = Describe("Two replicas", func() {
 		for range pauses {
 			leader, others := w.leader(ctx)
 			edited := w.names[:30]
-			for _, name := range edited {
+			// In the middle of them, it may have read what it has not sent.
+			for _, name := range edited[random.IntN(len(edited)):] {
 				w.edit(ctx, name)
 			}
-			// In the middle of them: it may have read one that it will not have sent.
-			from := w.accepted()
-			Eventually(w.accepted).WithPolling(time.Millisecond).Should(BeNumerically(">=", from+random.IntN(20)))
 			end := w.excuse()
 			leader.signal(syscall.SIGSTOP)
 			Eventually(others[0].works).WithTimeout(patience).Should(BeTrue())

@@ -98,6 +98,9 @@ type world struct {
 	kept     map[types.NamespacedName]v1alpha1.OpenCXContactStatus
 	excused  []history.Interval
 	forced   int // requests that were asked for
+
+	before         []opencxtest.Request // of which a long test has dropped the rest
+	excusedRepeats int                  // by what has happened in a long test
 }
 
 var worlds int
