@@ -21,6 +21,7 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -387,9 +388,19 @@ func (w *world) editSecret(ctx context.Context, namespace string) {
 // declare creates n contacts, in turns in all namespaces.
 func (w *world) declare(ctx context.Context, n int) {
 	GinkgoHelper()
+	var group errgroup.Group
+	group.SetLimit(8)
 	for i := range n {
-		w.create(ctx, types.NamespacedName{Namespace: w.namespaces[i%len(w.namespaces)], Name: fmt.Sprintf("c%d", len(w.manifest))})
+		name := types.NamespacedName{Namespace: w.namespaces[i%len(w.namespaces)], Name: fmt.Sprintf("c%d", i)}
+		group.Go(func() error {
+			defer GinkgoRecover()
+			w.create(ctx, name)
+			return nil
+		})
 	}
+	Expect(group.Wait()).To(Succeed())
+	// In an order that a seed repeats.
+	slices.SortFunc(w.names, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 }
 
 // force asks for a request of each contact that is not Ready, as a person would after
