@@ -131,7 +131,8 @@ var _ = Describe("Three shards", func() {
 			// What it has reserved of the limit is kept in a namespace of its own.
 			own := "shard-" + name
 			Expect(k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: own}})).To(Succeed())
-			kubectl("-n", own, "create", "rolebinding", "operator", "--clusterrole=admin", "--serviceaccount="+ownNamespace+":opencx-controller-manager")
+			kubectl("-n", own, "create", "role", "operator", "--verb=create,get,update", "--resource=configmaps")
+			kubectl("-n", own, "create", "rolebinding", "operator", "--role=operator", "--serviceaccount="+ownNamespace+":opencx-controller-manager")
 			w.env = []string{"POD_NAMESPACE=" + own}
 			running[name] = shard(name)
 		}
