@@ -37,7 +37,8 @@ var (
 
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(90 * time.Second) // after kills, what was reserved counts as used for a window
+	SetDefaultEventuallyTimeout(90 * time.Second)               // after kills, what was reserved counts as used for a window
+	SetDefaultEventuallyPollingInterval(100 * time.Millisecond) // a journal may be long
 	RunSpecs(t, "E2E")
 }
 
