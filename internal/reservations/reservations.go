@@ -83,17 +83,19 @@ func (r *ConfigMap) Save(ctx context.Context, reserved map[string]budget.Reserva
 	}
 }
 
-// read fills r.stored; when there is no ConfigMap, with one to create.
+// read fills r.stored; when there is no ConfigMap, with one to create. When it cannot be
+// read, r.stored stays what it was, which the next write finds to be overtaken again.
 func (r *ConfigMap) read(ctx context.Context) error {
-	r.stored = &corev1.ConfigMap{}
-	if err := r.live.Get(ctx, r.name, r.stored); apierrors.IsNotFound(err) {
-		r.stored = r.fresh()
+	stored := &corev1.ConfigMap{}
+	if err := r.live.Get(ctx, r.name, stored); apierrors.IsNotFound(err) {
+		stored = r.fresh()
 	} else if err != nil {
 		return fmt.Errorf("reading ConfigMap %s: %w", r.name, err)
 	}
-	if r.stored.Data == nil {
-		r.stored.Data = map[string]string{}
+	if stored.Data == nil {
+		stored.Data = map[string]string{}
 	}
+	r.stored = stored
 	return nil
 }
 
