@@ -110,6 +110,14 @@ func (k *breaker) reset() {
 	k.probing = probing
 }
 
+// hasten has a key that is refused probed soon, because its Secret has changed, though not
+// in what it holds: a twelfth of a window after the last probe, however often that is.
+func (k *breaker) hasten() {
+	if k.obstacle == Unauthorized {
+		k.until = earliest(k.until, k.shutAt.Add(k.window/twelfth))
+	}
+}
+
 // admits is how many requests may be under way while the breaker is closed: any
 // number while OpenCX accepts them, otherwise no more than can be witnesses.
 func (k *breaker) admits(now time.Time) int {

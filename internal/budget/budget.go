@@ -66,7 +66,8 @@ type Asker struct {
 
 // Key is the API key of an organization, as far as the budget needs to know it.
 type Key struct {
-	// Version tells it from earlier ones of the organization.
+	// Version tells it from earlier ones of the organization. The same content in another
+	// version may have got other rights meanwhile, which is worth a probe.
 	Version string
 	// Content is the same for the same key, whoever holds it; a digest will do.
 	Content string
@@ -222,7 +223,7 @@ func (b *Budget) Take(ask Ask) (*Slot, Wait) {
 		return nil, Wait{At: latest(acct.expected(r, now), b.unproven.expected(acct, now)), Obstacle: b.obstacle(acct)}
 	}
 	r.stage = sent
-	return &Slot{budget: b, record: r, taken: now, keyVersion: ask.Key.Version}, Wait{}
+	return &Slot{budget: b, record: r, taken: now, key: ask.Key.Content}, Wait{}
 }
 
 // Withdraw takes back what an asker asked for: its place in the queue, or the
@@ -274,11 +275,12 @@ func (b *Budget) adopt(acct *account, ask Ask) {
 		acct.limit, acct.share = ask.Limit, share{requests: ask.Limit.Requests}
 		acct.breaker.window = ask.Limit.Window
 	}
-	if acct.current == nil || acct.key.Content != ask.Key.Content {
+	switch {
+	case acct.current == nil || acct.key.Content != ask.Key.Content:
 		b.open(acct, ask.Key)
-	}
-	if acct.key.Version != ask.Key.Version {
 		acct.breaker.reset() // another key is innocent until it is refused
+	case acct.key.Version != ask.Key.Version:
+		acct.breaker.hasten()
 	}
 	acct.key = ask.Key
 	acct.current.proven = acct.current.proven || ask.Key.Proven

@@ -278,6 +278,51 @@ func TestWaiting(t *testing.T) {
 			t.Errorf("told %v, obstacle %v; want to be told of the refusal and of its end", changed, b.Look(orgA).Obstacle)
 		}
 	})
+	run(t, "a label on the Secret makes no other key", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		labels := 0
+		labelled := func(name string) Ask {
+			labels++
+			a := ask(orgA, name)
+			a.Key.Version = fmt.Sprint("labelled-", labels)
+			return a
+		}
+		var refused []*Slot
+		for _, name := range []string{"a", "b", "c"} {
+			refused = append(refused, take(t, b, labelled(name)))
+		}
+		for _, slot := range refused {
+			slot.Unauthorized()
+		}
+		if got := b.Look(orgA).Obstacle; got != Unauthorized {
+			t.Fatalf("obstacle %v after three refusals", got)
+		}
+		for range 3 { // after 5, 10 and 20 seconds
+			time.Sleep(mustWait(t, b, ask(orgA, "probe")))
+			take(t, b, ask(orgA, "probe")).Unauthorized()
+		}
+		if got := mustWait(t, b, labelled("d")); got != 5*time.Second {
+			t.Errorf("probed in %s, want a twelfth of the window after the last one", got)
+		}
+		time.Sleep(6 * time.Second)
+		probe := take(t, b, labelled("d")) // at once: perhaps it has got more rights
+		mustWait(t, b, labelled("e"))
+		probe.Unauthorized()
+		for range 10 {
+			if got := mustWait(t, b, labelled("e")); got != 5*time.Second {
+				t.Errorf("probed in %s, want a twelfth of the window after the last one", got)
+			}
+		}
+	})
+	run(t, "a label on the Secret does not make OpenCX work", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, _ *woken) {
+		for _, name := range []string{"a", "b", "c"} {
+			take(t, b, ask(orgA, name)).Failed(0)
+		}
+		labelled := firstSync(Asker{Namespace: "shop", Name: "d"})
+		labelled.Key.Version = "labelled"
+		if got := mustWait(t, b, labelled); got != 5*time.Second || b.Look(orgA).Obstacle != Unavailable {
+			t.Errorf("turn in %s, obstacle %v", got, b.Look(orgA).Obstacle)
+		}
+	})
 	run(t, "the estimate counts those ahead", limit3, func(t *testing.T, b *Budget, _ *woken) {
 		for i := range 3 {
 			take(t, b, firstSync(Asker{Namespace: "shop", Name: fmt.Sprint(i)})).Accepted()

@@ -8,8 +8,8 @@ type Slot struct {
 	budget *Budget
 	record *record
 	taken  time.Time
-	// keyVersion is of the key that the request carries.
-	keyVersion string
+	// key is the content of the one that the request carries.
+	key string
 }
 
 // Sent reports that the request is sent now, and says whether it may be. What was done
@@ -61,7 +61,7 @@ func (s *Slot) Unauthorized() {
 	s.end(func(acct *account, now time.Time) {
 		s.record.ledger.add(now, 1)
 		acct.silence.passed(s.taken)
-		if s.keyVersion == acct.key.Version { // otherwise it says nothing of the key that is used now
+		if s.key == acct.key.Content { // otherwise it says nothing of the key that is used now
 			s.failed(Unauthorized, now)
 		}
 	})
