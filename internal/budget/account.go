@@ -39,6 +39,11 @@ type account struct {
 	timer    *time.Timer // fires at nextChange
 }
 
+// quietly is for how long it is remembered who met a 429, or failed, and has not been
+// heard of since: longer than anybody waits for another attempt. Who is gone is not
+// remembered for ever.
+const quietly = 24 * time.Hour
+
 // edit is a slot that went to an edit.
 type edit struct {
 	at        time.Time

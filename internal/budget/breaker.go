@@ -86,8 +86,9 @@ type breaker struct {
 	// how many that often are: the most in a row of late before a success came all the
 	// same, and one less with each success that follows another.
 	row, usual int
-	// suspects are the namespaces of which a witness has failed since their last success.
-	suspects map[string]struct{}
+	// suspects are the namespaces of which a witness has failed since their last success, and
+	// when one of them failed last.
+	suspects map[string]time.Time
 	// acceptedAt is when OpenCX last dealt with a request.
 	acceptedAt time.Time
 
@@ -98,7 +99,7 @@ type breaker struct {
 }
 
 func newBreaker(window time.Duration) breaker {
-	return breaker{window: window, witnesses: map[Asker]struct{}{}, suspects: map[string]struct{}{}, probed: map[string]int{}}
+	return breaker{window: window, witnesses: map[Asker]struct{}{}, suspects: map[string]time.Time{}, probed: map[string]int{}}
 }
 
 func (k *breaker) isOpen() bool { return k.obstacle != None }
@@ -247,8 +248,9 @@ func (k *breaker) failed(obstacle Obstacle, r *record, taken, now time.Time) {
 		return
 	}
 	witness := k.isWitness(obstacle, r, taken)
-	if r.past != Failed || k.isOpen() {
-		k.suspects[r.asker.Namespace] = struct{}{}
+	maps.DeleteFunc(k.suspects, func(_ string, at time.Time) bool { return now.Sub(at) > quietly })
+	if r.past != Failed || k.isOpen() || !k.trusts(r.asker.Namespace) {
+		k.suspects[r.asker.Namespace] = now
 	}
 	if r.past != Failed {
 		k.row++

@@ -534,6 +534,40 @@ func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 	})
 }
 
+// Contacts and namespaces come and go, of an organization for which there is always
+// something to send, and among those that OpenCX has never accepted.
+func TestAnAccountThatNeverRestsForgetsThoseWhoAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Limit: Limit{Requests: 100, Window: time.Minute}, CallTimeout: callTimeout, Wake: func(Asker) {}})
+		askLimit = b.options.Limit
+		t.Cleanup(func() { askLimit = limit3 })
+		const hours = 2*memorable + 400
+		for i := range hours {
+			namespace := fmt.Sprint("preview-", i)
+			limited, failing, bogus := firstSync(Asker{Namespace: namespace, Name: "limited"}), firstSync(Asker{Namespace: namespace, Name: "failing"}), ask(namespace+"/bogus", "a")
+			bogus.Key.Proven = false
+			take(t, b, failing).Failed(0)
+			take(t, b, limited).RateLimited(time.Second)
+			take(t, b, bogus).Unauthorized()
+			for range 80 {
+				time.Sleep(45 * time.Second)
+				take(t, b, ask(orgA, "lasts")).Accepted()
+			}
+		}
+		acct := b.accounts[orgA]
+		for what, n := range map[string]int{
+			"contacts that met a 429":             len(acct.limited),
+			"namespaces under suspicion":          len(acct.breaker.suspects),
+			"turns of first syncs":                len(acct.queue.classes[Sync].served),
+			"turns of those with an unproven key": len(b.unproven.givenTo),
+		} {
+			if n >= 2*memorable {
+				t.Errorf("%d %s are remembered of %d", n, what, hours)
+			}
+		}
+	})
+}
+
 func TestThePartsOfALimit(t *testing.T) {
 	for name, tt := range map[string]struct {
 		whole Limit

@@ -2,12 +2,25 @@ package budget
 
 import (
 	"container/list"
+	"maps"
 	"slices"
 )
 
 // everyTenth slot goes to a class that is not the most urgent that waits, so that
 // nothing starves: to each of them in turns.
 const everyTenth = 10
+
+// memorable is how many turns a turn is remembered: whose last one was before that is next
+// anyway, unless as many namespaces wait.
+const memorable = 1000
+
+// forgetTurns forgets the turns, by namespace, that were long before now, so that those of
+// namespaces that are gone are not kept for ever.
+func forgetTurns(of map[string]int, now int) {
+	if now%memorable == 0 { // all at once, which costs less
+		maps.DeleteFunc(of, func(_ string, turn int) bool { return now-turn >= memorable })
+	}
+}
 
 // queue holds those who wait: the most urgent class first, in a class the
 // namespaces in turns, in a namespace in the order of asking. Adding, and serving whose
@@ -27,7 +40,7 @@ type queue struct {
 type ring struct {
 	lines  *list.List               // of *line, the one that was served longest ago first
 	byName map[string]*list.Element // into lines
-	served map[string]int           // by namespace, its number among those that were served last
+	served map[string]int           // by namespace, its number among those that were served last; 0 when that is long ago
 	len    int
 }
 
@@ -134,6 +147,9 @@ func (q *queue) take(r *record) {
 	c := &q.classes[r.class]
 	q.served++
 	c.served[r.asker.Namespace] = q.served
+	for i := range q.classes {
+		forgetTurns(q.classes[i].served, q.served)
+	}
 	c.lines.MoveToBack(c.byName[r.asker.Namespace])
 	q.remove(r)
 }

@@ -1,6 +1,9 @@
 package budget
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Slot is the right to send one request. Exactly one of its methods, besides Sent, must
 // be called when that request has ended, or was not made.
@@ -118,6 +121,7 @@ func (s *Slot) Lost() {
 // others, and nobody shall throttle everybody by one contact.
 func (s *Slot) RateLimited(retryAfter time.Duration) (until time.Time) {
 	s.end(func(acct *account, now time.Time) {
+		maps.DeleteFunc(acct.limited, func(_ Asker, at time.Time) bool { return now.Sub(at) > quietly })
 		before, again := acct.limited[s.record.asker]
 		acct.limited[s.record.asker] = now
 		if again && acct.breaker.acceptedAt.After(before) {

@@ -94,9 +94,6 @@ func (u *unproven) leave(acct *account) {
 	if delete(u.waiting[acct.namespace()], acct); len(u.waiting[acct.namespace()]) == 0 {
 		delete(u.waiting, acct.namespace())
 	}
-	if u.len == 0 && u.slots == 0 {
-		clear(u.givenTo)
-	}
 }
 
 func (u *unproven) take(acct *account, now time.Time) {
@@ -105,6 +102,7 @@ func (u *unproven) take(acct *account, now time.Time) {
 	u.next = now.Add(u.limit.Window / time.Duration(u.limit.Requests))
 	u.given++
 	u.givenTo[acct.namespace()], acct.pooledAt = u.given, u.given
+	forgetTurns(u.givenTo, u.given)
 }
 
 func (u *unproven) free(namespace string, slots int) {
