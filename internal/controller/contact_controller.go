@@ -75,7 +75,11 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		r.owners.WakeOwner(f.claim)
 	}
 	if d.step == load && f.busy > 0 {
-		return ctrl.Result{RequeueAfter: f.busy}, nil
+		pause := f.busy
+		if tells := time.Until(next); !next.IsZero() && tells < pause {
+			pause = max(tells, time.Millisecond) // to say so in time
+		}
+		return ctrl.Result{RequeueAfter: pause}, nil
 	} else if d.step == load {
 		return ctrl.Result{}, r.unread(request.NamespacedName, next, unread)
 	}

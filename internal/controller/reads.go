@@ -24,7 +24,7 @@ func newReads(limit int) *reads {
 var errBusy = errors.New("other contacts of the namespace are being read")
 
 // readPause is how long a contact waits that may not be read, and readPauseEach how much
-// longer for each that does.
+// longer for each that does, up to maxRetry.
 const readPause, readPauseEach = 100 * time.Millisecond, 2 * time.Millisecond
 
 // begin says whether the values of a contact of a namespace may be read now. end must
@@ -37,7 +37,7 @@ func (r *reads) begin(namespace string) (pause time.Duration, ok bool) {
 		return 0, true
 	}
 	r.refused[namespace]++
-	return readPause + time.Duration(r.refused[namespace])*readPauseEach, false
+	return min(maxRetry, readPause+time.Duration(r.refused[namespace])*readPauseEach), false
 }
 
 func (r *reads) end(namespace string) {
