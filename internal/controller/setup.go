@@ -297,7 +297,7 @@ func (w watches) contacts(mgr ctrl.Manager, readsNamespaces bool) *builder.Build
 func (w watches) organizations(mgr ctrl.Manager, readsNamespaces bool) *builder.Builder {
 	b := ctrl.NewControllerManagedBy(mgr).Named("opencxorganization").
 		Watches(&v1alpha1.OpenCXOrganization{}, handler.EnqueueRequestsFromMapFunc(w.organizationAndDuplicates), builder.WithPredicates(specChanges)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(w.organizationsOfSecret), builder.WithPredicates(notInitial)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(w.holdersOfKey), builder.WithPredicates(notInitial)).
 		Watches(&v1alpha1.OpenCXContact{}, w.counted())
 	if readsNamespaces {
 		b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.selectingOrganizations), builder.WithPredicates(labelChanges))

@@ -187,15 +187,9 @@ func (w watches) organizationAndDuplicates(ctx context.Context, object client.Ob
 	return requests(append(w.allOrganizations(ctx, duplicates), client.ObjectKeyFromObject(object)))
 }
 
-func (w watches) organizationsOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
-	names := w.allOrganizations(ctx, holdsKeyOf(object))
-	if len(names) > 0 {
-		names = append(names, w.allOrganizations(ctx, w.r.organizations.CompareKeys())...)
-	}
-	return requests(names)
-}
-
-// holdersOfKey returns the organizations whose key is in a Secret.
+// holdersOfKey returns the organizations whose key is in a Secret. If it is another one
+// now, that is compared when one of them is looked at; those of whom this changes what was
+// said are told then. Most changes are none of the key.
 func (w watches) holdersOfKey(ctx context.Context, object client.Object) []reconcile.Request {
 	return requests(w.allOrganizations(ctx, holdsKeyOf(object)))
 }
