@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,19 +12,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// fanOut has everything looked at that an object concerns, behind what people have
-// edited and whom the budget has called: one label of a Secret may concern thousands of
+// fanOut has everything looked at that an object concerns, after a while, behind what people
+// have edited and whom the budget has called: one label of a Secret may concern thousands of
 // contacts of one tenant.
-func fanOut(concerned handler.MapFunc) handler.EventHandler {
+func fanOut(after time.Duration, concerned handler.MapFunc) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(ctx context.Context, q queue, object client.Object) {
-		options, all := priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, concerned(ctx, object)
+		options, all := priorityqueue.AddOpts{After: after, Priority: new(handler.LowPriority)}, concerned(ctx, object)
 		if prioritized, is := q.(priorityqueue.PriorityQueue[reconcile.Request]); is {
 			prioritized.AddWithOpts(options, all...)
 			return
 		}
 		for _, request := range all {
-			q.Add(request)
+			q.AddAfter(request, after)
 		}
 	}
 	return handler.Funcs{

@@ -5,17 +5,24 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
 func TestAnEditIsLookedAtBeforeWhatAnObjectConcerns(t *testing.T) {
 	named := func(name string) reconcile.Request {
 		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}}
 	}
-	concerned := fanOut(func(context.Context, client.Object) []reconcile.Request {
+	concerned := fanOut(0, func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{named("a"), named("edited"), named("b")}
 	})
 	q := newQueue("fan-out")
@@ -26,6 +33,42 @@ func TestAnEditIsLookedAtBeforeWhatAnObjectConcerns(t *testing.T) {
 		got, _ := q.Get()
 		if q.Done(got); got != named(want) {
 			t.Errorf("looked at %s, want %s", got.Name, want)
+		}
+	}
+}
+
+// Whoever labels the Secret with the key ten times a second must not have thousands of
+// contacts looked at as often that do not need it.
+func TestALabelOnTheSecretWithTheKeyConcernsWhoMayWaitForIt(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	contact := func(name string, ready metav1.ConditionStatus, reason string) *v1alpha1.OpenCXContact {
+		c := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: name}}
+		status.Mark(&c.Status.Conditions, 1, ready, reason, "")
+		return c
+	}
+	acme := &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: "acme"}}
+	acme.Spec.APIKeySecretRef.Name = "key"
+	stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(acme,
+		contact("refused", metav1.ConditionFalse, v1alpha1.UnauthorizedReason),
+		contact("synced", metav1.ConditionTrue, v1alpha1.SyncedReason),
+		contact("waiting", metav1.ConditionUnknown, v1alpha1.WaitingReason),
+		&v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: "yet-unseen"}},
+	).
+		WithIndex(&v1alpha1.OpenCXContact{}, sourceIndex, func(client.Object) []string { return nil }).
+		WithIndex(&v1alpha1.OpenCXContact{}, organization.Index, func(client.Object) []string { return []string{"crm/acme"} }).Build()
+	w := watches{&ContactReconciler{cache: stored}}
+	for secret, want := range map[string][2]string{"key": {"refused waiting yet-unseen ", "synced "}, "other": {}} {
+		object, got := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "crm", Name: secret}}, [2]string{}
+		for i, requests := range [][]reconcile.Request{w.usersOfSecret(t.Context(), object), w.readyUsersOfKey(t.Context(), object)} {
+			for _, request := range requests {
+				got[i] += request.Name + " "
+			}
+		}
+		if got != want {
+			t.Errorf("Secret %s concerns %q at once and later, want %q", secret, got, want)
 		}
 	}
 }

@@ -284,11 +284,12 @@ func mayReadNamespaces(mgr ctrl.Manager) (bool, error) {
 func (w watches) contacts(mgr ctrl.Manager, readsNamespaces bool) *builder.Builder {
 	b := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.OpenCXContact{}, builder.WithPredicates(contactChanges)).
-		Watches(&v1alpha1.OpenCXOrganization{}, fanOut(w.contactsOfOrganization), builder.WithPredicates(laterChanges)).
-		WatchesMetadata(&corev1.Secret{}, fanOut(w.usersOfSecret), builder.WithPredicates(notInitial)).
-		WatchesMetadata(&corev1.ConfigMap{}, fanOut(w.usersOfConfigMap), builder.WithPredicates(notInitial))
+		Watches(&v1alpha1.OpenCXOrganization{}, fanOut(0, w.contactsOfOrganization), builder.WithPredicates(laterChanges)).
+		WatchesMetadata(&corev1.Secret{}, fanOut(0, w.usersOfSecret), builder.WithPredicates(notInitial)).
+		WatchesMetadata(&corev1.Secret{}, fanOut(readyDelay, w.readyUsersOfKey), builder.WithPredicates(notInitial)).
+		WatchesMetadata(&corev1.ConfigMap{}, fanOut(0, w.usersOfConfigMap), builder.WithPredicates(notInitial))
 	if readsNamespaces {
-		b.WatchesMetadata(&corev1.Namespace{}, fanOut(w.contactsOfNamespace), builder.WithPredicates(labelChanges))
+		b.WatchesMetadata(&corev1.Namespace{}, fanOut(0, w.contactsOfNamespace), builder.WithPredicates(labelChanges))
 	}
 	return b
 }

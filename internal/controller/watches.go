@@ -139,14 +139,37 @@ func (w watches) usersOfConfigMap(ctx context.Context, object client.Object) []r
 }
 
 // usersOfSecret returns the contacts that take values from a Secret, and those of the
-// organizations whose key is in it.
+// organizations whose key is in it that may wait for another one.
 func (w watches) usersOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
 	key := sourceKey(object.GetNamespace(), desired.Object{Kind: desired.SecretKind, Name: object.GetName()})
 	names := contactsBy(ctx, w.r.cache, sourceIndex, key)
-	for _, name := range w.allOrganizations(ctx, holdsKeyOf(object)) {
-		names = append(names, contactsBy(ctx, w.r.cache, organization.Index, name.String())...)
+	return requests(append(names, w.usersOfKey(ctx, object, false)...))
+}
+
+// readyDelay is how much later than others a contact is looked at that is Ready when the
+// Secret with the key changes. It seems to have no use for that, but what the cache says of
+// it may be old; and most changes are labels, however many there are in a second.
+const readyDelay = 10 * time.Second
+
+// readyUsersOfKey returns the contacts that are Ready of the organizations whose key is in
+// a Secret.
+func (w watches) readyUsersOfKey(ctx context.Context, object client.Object) []reconcile.Request {
+	return requests(w.usersOfKey(ctx, object, true))
+}
+
+func (w watches) usersOfKey(ctx context.Context, secret client.Object, ready bool) (names []types.NamespacedName) {
+	for _, name := range w.allOrganizations(ctx, holdsKeyOf(secret)) {
+		var contacts v1alpha1.OpenCXContactList
+		if err := w.r.cache.List(ctx, &contacts, client.MatchingFields{organization.Index: name.String()}, client.UnsafeDisableDeepCopy); err != nil {
+			log.FromContext(ctx).Error(err, "Listing the contacts that a key concerns")
+		}
+		for i := range contacts.Items {
+			if stateOf(&contacts.Items[i].Status).isReady() == ready {
+				names = append(names, client.ObjectKeyFromObject(&contacts.Items[i]))
+			}
+		}
 	}
-	return requests(names)
+	return names
 }
 
 func holdsKeyOf(secret client.Object) func(*v1alpha1.OpenCXOrganization) bool {
