@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx"
@@ -75,8 +74,8 @@ func (o *Organizations) compare(ctx context.Context, asked *v1alpha1.OpenCXOrgan
 		}
 		held, err := o.hold(ctx, other)
 		if err != nil {
-			// One organization's Secret stops nobody else; it is compared at the next look.
-			log.FromContext(ctx).Error(err, "Comparing an API key with that of another organization", "organization", client.ObjectKeyFromObject(other))
+			// One organization's Secret stops nobody else; it is compared at the next look. Its
+			// own reconciler logs that, and does not do so at each request of others.
 			unread = true
 			continue
 		}

@@ -24,8 +24,8 @@ import (
 // none is named.
 const DefaultAPIKeyField = "apiKey"
 
-// readTimeout bounds the reading of one Secret, which others wait for. A read that
-// hangs for slowRead is not repeated at once.
+// readTimeout bounds the reading of one Secret, which others wait for. One that failed is
+// read again after slowRead, and when it hung for as long, so is any other.
 const readTimeout, slowRead = 5 * time.Second, time.Second
 
 // keys are the API keys in memory: one of each organization, good for the version of
@@ -221,12 +221,16 @@ func fieldOf(organization *v1alpha1.OpenCXOrganization) string {
 	return cmp.Or(organization.Spec.APIKeySecretRef.Key, DefaultAPIKeyField)
 }
 
-// readSecret reads a Secret from the API server. The failure of a slow read is believed
+// readSecret reads a Secret from the API server. A failure is believed for a moment, because
+// each request of any organization may ask for it; that of a slow read for all Secrets, and
 // for as long as it took, so that those who need a key do not hang one after the other.
 func (o *Organizations) readSecret(ctx context.Context, into *reading) error {
 	began := time.Now()
-	if began.Before(o.keys.unreadUntil) {
+	switch {
+	case began.Before(o.keys.unreadUntil):
 		return o.keys.unread
+	case began.Before(into.unreadUntil):
+		return into.unread
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -237,6 +241,7 @@ func (o *Organizations) readSecret(ctx context.Context, into *reading) error {
 		secret = nil
 	case err != nil:
 		err = fmt.Errorf("reading Secret %s: %w", into.secret, err)
+		into.unread, into.unreadUntil = err, time.Now().Add(slowRead)
 		if took := time.Since(began); took >= slowRead {
 			o.keys.unread, o.keys.unreadUntil = err, time.Now().Add(took)
 		}

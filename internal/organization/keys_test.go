@@ -81,25 +81,54 @@ func (k *keyed) organization(name string) *v1alpha1.OpenCXOrganization {
 }
 
 func TestAKeyThatCouldNotBeComparedIsNotTakenForTheOnlyOne(t *testing.T) {
-	cluster := &keyed{keys: map[string]string{"older": "ocx_a", "younger": "ocx_a"}, order: []string{"older", "younger"}, reads: map[string]int{}, fails: map[string]error{}}
-	o := New(Options{Cache: cluster, Live: cluster})
-	younger := types.NamespacedName{Namespace: "crm", Name: "younger"}
-	cluster.fails["older"] = errors.New("the API server is away")
-	for range 2 { // and stops nobody else
-		if key, err := o.Key(t.Context(), younger); err != nil || key.Problem != nil {
-			t.Errorf("problem %+v, error %v", key.Problem, err)
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &keyed{keys: map[string]string{"older": "ocx_a", "younger": "ocx_a"}, order: []string{"older", "younger"}, reads: map[string]int{}, fails: map[string]error{}}
+		o := New(Options{Cache: cluster, Live: cluster})
+		younger := types.NamespacedName{Namespace: "crm", Name: "younger"}
+		cluster.fails["older"] = errors.New("the API server is away")
+		for range 2 { // and stops nobody else
+			if key, err := o.Key(t.Context(), younger); err != nil || key.Problem != nil {
+				t.Errorf("problem %+v, error %v", key.Problem, err)
+			}
 		}
-	}
-	delete(cluster.fails, "older")
-	for range 2 {
-		key, err := o.Key(t.Context(), younger)
-		if err != nil || key.Problem == nil || key.Problem.Reason != v1alpha1.APIKeyInvalidReason {
-			t.Errorf("problem %+v, error %v; want APIKeyInvalid", key.Problem, err)
+		delete(cluster.fails, "older")
+		time.Sleep(slowRead)
+		for range 2 {
+			key, err := o.Key(t.Context(), younger)
+			if err != nil || key.Problem == nil || key.Problem.Reason != v1alpha1.APIKeyInvalidReason {
+				t.Errorf("problem %+v, error %v; want APIKeyInvalid", key.Problem, err)
+			}
 		}
-	}
-	if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "older"}); err != nil || key.Problem != (*status.Problem)(nil) {
-		t.Errorf("the older organization: problem %+v, error %v", key.Problem, err)
-	}
+		if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "older"}); err != nil || key.Problem != (*status.Problem)(nil) {
+			t.Errorf("the older organization: problem %+v, error %v", key.Problem, err)
+		}
+	})
+}
+
+func TestASecretThatCannotBeReadIsNotReadForEachRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &keyed{keys: map[string]string{"acme": "ocx_a", "crm": "ocx_b"}, order: []string{"acme", "crm"}, reads: map[string]int{}, fails: map[string]error{}}
+		cluster.fails["acme"] = errors.New("its Secret cannot be decrypted")
+		o := New(Options{Cache: cluster, Live: cluster})
+		for second := range 3 {
+			for range 100 {
+				if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "crm"}); err != nil || key.Problem != nil {
+					t.Errorf("problem %+v, error %v", key.Problem, err)
+				}
+				if _, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "acme"}); !errors.Is(err, cluster.fails["acme"]) {
+					t.Errorf("error %v", err)
+				}
+			}
+			if got := cluster.reads["acme"]; got != second+1 {
+				t.Errorf("it was read %d times until second %d", got, second)
+			}
+			time.Sleep(slowRead)
+		}
+		delete(cluster.fails, "acme")
+		if key, err := o.Key(t.Context(), types.NamespacedName{Namespace: "crm", Name: "acme"}); err != nil || key.Problem != nil {
+			t.Errorf("once it can be read: problem %+v, error %v", key.Problem, err)
+		}
+	})
 }
 
 // A status takes a moment to write, and to be in the cache.

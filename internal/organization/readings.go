@@ -2,6 +2,7 @@ package organization
 
 import (
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -26,6 +27,9 @@ type reading struct {
 	version string
 	fields  map[string]content
 	users   map[string]int // organizations, by the field that they name
+	// The last read has failed with unread: until unreadUntil there is no other one.
+	unread      error
+	unreadUntil time.Time
 }
 
 // content is what a key of a Secret's data says.
