@@ -13,6 +13,7 @@ type account struct {
 	ceiling Limit  // of any
 	key     Key
 
+	usedAt  time.Time // when the last request of the account itself ended
 	current *ledger   // of the key
 	ledgers []*ledger // all whose slots count: of the key, and of earlier ones
 
@@ -268,10 +269,11 @@ func (a *account) forget() time.Time {
 	return latest(a.share.raiseAt, a.silence.forget(a.limit.Window), a.breaker.forget())
 }
 
-// idle says that nothing would be lost if the account were forgotten.
+// idle says that nothing would be lost if the account were forgotten. What another one
+// counts is not lost: the key may be that of an organization that is still there.
 func (a *account) idle(now time.Time) bool {
 	for _, l := range a.ledgers {
-		if !l.empty() {
+		if !l.empty() && l.users == 1 {
 			return false
 		}
 	}

@@ -534,6 +534,35 @@ func TestAccountsThatRememberNothingAreForgotten(t *testing.T) {
 	})
 }
 
+// As when each release brings an organization of its own name, with the same key: what is
+// sent for the last one must not keep those before it.
+func TestAccountsOfOrganizationsThatAreGoneAreForgottenWhileTheirKeyIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
+		for i := range 100 {
+			renamed := ask(fmt.Sprint("crm/release-", i), "lasts")
+			renamed.Key.Content = "the same"
+			for range 3 {
+				take(t, b, renamed).Accepted()
+				time.Sleep(20 * time.Second)
+			}
+			renamed.Organization = "crm/another-name" // gets no empty window
+			take(t, b, renamed).Accepted()
+			mustWait(t, b, renamed)
+			b.Withdraw(renamed.Asker)
+			time.Sleep(20 * time.Second)
+		}
+		if n := len(b.States()); n > 4 {
+			t.Errorf("%d accounts are remembered", n)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(b.accounts)+len(b.ledgers) != 0 {
+			t.Errorf("%d accounts and %d ledgers remain", len(b.accounts), len(b.ledgers))
+		}
+	})
+}
+
 // Contacts and namespaces come and go, of an organization for which there is always
 // something to send, and among those that OpenCX has never accepted.
 func TestAnAccountThatNeverRestsForgetsThoseWhoAreGone(t *testing.T) {

@@ -37,10 +37,12 @@ func (a *account) pacedFrom(p *pacing, now time.Time) (at time.Time, free int) {
 	return at, free
 }
 
-// lastUsed is when the last slot was used; zero when none is remembered.
-func (a *account) lastUsed() (last time.Time) {
+// lastUsed is when the account last used a slot, or the last one was used of those that it
+// alone remembers; zero when there is none.
+func (a *account) lastUsed() time.Time {
+	last := a.usedAt
 	for _, l := range a.ledgers {
-		if n := len(l.entries); n > 0 {
+		if n := len(l.entries); n > 0 && l.users == 1 {
 			last = latest(last, l.entries[n-1].at)
 		}
 	}

@@ -167,6 +167,7 @@ func (s *Slot) end(note func(acct *account, now time.Time)) {
 	now := time.Now()
 	delete(b.records, s.record.asker)
 	b.release(s.record, false)
+	acct.usedAt = now
 	b.watch(acct, func() { note(acct, now) })
 	if s.record.pooled {
 		b.unproven.end(acct, !s.record.ledger.proven, now)
