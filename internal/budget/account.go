@@ -16,6 +16,9 @@ type account struct {
 	usedAt  time.Time // when the last request of the account itself ended
 	current *ledger   // of the key
 	ledgers []*ledger // all whose slots count: of the key, and of earlier ones
+	// formerUntil is when the last request that counts ended with an earlier key, at the
+	// latest. What others send with that later is not this account's.
+	formerUntil time.Time
 
 	queue    *queue
 	underWay int            // called or sent, besides bystanders
@@ -75,8 +78,9 @@ func (a *account) reserved() *reserved {
 	return a.pool
 }
 
-// count makes the slots of a ledger count.
-func (a *account) count(l *ledger) {
+// count makes the slots of a ledger count, of requests that have ended by then.
+func (a *account) count(l *ledger, then time.Time) {
+	a.formerUntil = latest(a.formerUntil, then)
 	if !slices.Contains(a.ledgers, l) {
 		a.ledgers = append(a.ledgers, l)
 		l.users++

@@ -208,7 +208,7 @@ func (b *Budget) Take(ask Ask) (*Slot, Wait) {
 		b.leave(r, now) // it asked for another organization before
 		r = nil
 	}
-	b.watch(acct, func() { b.adopt(acct, ask) })
+	b.watch(acct, func() { b.adopt(acct, ask, now) })
 	if r == nil {
 		r = &record{asker: ask.Asker, account: acct}
 		b.records[ask.Asker] = r
@@ -269,7 +269,7 @@ func (b *Budget) account(ask Ask) *account {
 }
 
 // adopt takes over what an ask says of its organization.
-func (b *Budget) adopt(acct *account, ask Ask) {
+func (b *Budget) adopt(acct *account, ask Ask, now time.Time) {
 	b.longest = max(b.longest, ask.Limit.Window)
 	if acct.limit != ask.Limit {
 		acct.limit, acct.share = ask.Limit, share{requests: ask.Limit.Requests}
@@ -277,7 +277,7 @@ func (b *Budget) adopt(acct *account, ask Ask) {
 	}
 	switch {
 	case acct.current == nil || acct.key.Content != ask.Key.Content:
-		b.open(acct, ask.Key)
+		b.open(acct, ask.Key, now.Add(b.options.CallTimeout))
 		acct.breaker.reset() // another key is innocent until it is refused
 	case acct.key.Version != ask.Key.Version:
 		acct.breaker.hasten()
@@ -287,27 +287,27 @@ func (b *Budget) adopt(acct *account, ask Ask) {
 }
 
 // open makes the ledger of a key the one in which an account's requests count. The
-// earlier ones go on counting, and what others sent with this key does. Of a key that
-// nobody knows it may be that an organization that is gone had it before the restart.
-func (b *Budget) open(acct *account, key Key) {
+// earlier ones go on counting, and what others sent with this key does, until then. Of a
+// key that nobody knows it may be that an organization that is gone had it before the restart.
+func (b *Budget) open(acct *account, key Key, then time.Time) {
 	l, known := b.ledgers[key.Content]
 	if !known {
 		l = &ledger{content: key.Content}
 		b.ledgers[key.Content] = l
 		for name, left := range b.before {
 			if name == unprovenName && !key.Proven || name != unprovenName && name != acct.name && !b.options.Active(name) {
-				acct.count(&left.ledger)
+				acct.count(&left.ledger, then)
 			}
 		}
 	}
 	for _, other := range b.accounts { // of the same key, by another name
 		if known && other.current == l {
 			for _, counted := range other.ledgers {
-				acct.count(counted)
+				acct.count(counted, then)
 			}
 		}
 	}
-	acct.count(l)
+	acct.count(l, then)
 	acct.current = l
 	b.inherit(acct)
 }

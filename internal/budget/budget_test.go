@@ -563,6 +563,31 @@ func TestAccountsOfOrganizationsThatAreGoneAreForgottenWhileTheirKeyIsUsed(t *te
 	})
 }
 
+func TestWhatIsSentWithAFormerKeyCountsForAWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
+		rotated, follower := ask(orgA, "a"), ask(orgB, "b")
+		rotated.Key.Content, follower.Key.Content = "first", "first"
+		late := take(t, b, rotated)
+		rotated.Key, rotated.Asker.Name = Key{Version: "2", Content: "second", Proven: true}, "c"
+		for range 2 {
+			take(t, b, rotated).Accepted()
+		}
+		mustWait(t, b, rotated) // another key is no empty window
+		b.Withdraw(rotated.Asker)
+		time.Sleep(10 * time.Second)
+		late.Accepted()
+		time.Sleep(51 * time.Second)
+		take(t, b, rotated).Accepted()
+		take(t, b, follower).Accepted()
+		for range 10 { // each uses all of its limit
+			time.Sleep(20 * time.Second)
+			take(t, b, rotated).Accepted()
+			take(t, b, follower).Accepted()
+		}
+	})
+}
+
 // Contacts and namespaces come and go, of an organization for which there is always
 // something to send, and among those that OpenCX has never accepted.
 func TestAnAccountThatNeverRestsForgetsThoseWhoAreGone(t *testing.T) {

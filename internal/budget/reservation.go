@@ -124,7 +124,7 @@ func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 			b.unproven.inherit(more.entries)
 			for _, acct := range b.accounts {
 				if !acct.current.proven {
-					acct.count(&b.before[name].ledger)
+					acct.count(&b.before[name].ledger, now.Add(b.options.CallTimeout))
 				}
 			}
 		}

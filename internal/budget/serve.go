@@ -163,12 +163,13 @@ func (b *Budget) at(then time.Time, do func(now time.Time)) *time.Timer {
 }
 
 // prune forgets what no longer matters to an account: slots that are free again for
-// every window there is, and edits of earlier windows.
+// every window there is, and edits of earlier windows. An earlier key that others use now
+// matters for a window more.
 func (b *Budget) prune(acct *account, now time.Time) {
 	acct.prune(now)
 	acct.ledgers = slices.DeleteFunc(acct.ledgers, func(l *ledger) bool {
 		l.forget(now.Add(-b.longest))
-		if l == acct.current || !l.empty() {
+		if l == acct.current || l.held > 0 || len(l.entries) > 0 && now.Before(acct.formerUntil.Add(b.longest)) {
 			return false
 		}
 		b.drop(l)

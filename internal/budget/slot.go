@@ -168,6 +168,9 @@ func (s *Slot) end(note func(acct *account, now time.Time)) {
 	delete(b.records, s.record.asker)
 	b.release(s.record, false)
 	acct.usedAt = now
+	if s.record.ledger != acct.current {
+		acct.formerUntil = latest(acct.formerUntil, now.Add(b.options.CallTimeout))
+	}
 	b.watch(acct, func() { note(acct, now) })
 	if s.record.pooled {
 		b.unproven.end(acct, !s.record.ledger.proven, now)
