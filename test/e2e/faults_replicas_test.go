@@ -123,6 +123,7 @@ var _ = Describe("Two replicas", func() {
 var _ = Describe("Three shards", func() {
 	It("keep the limit of their organization, of which each has a third, though one is killed", func(ctx SpecContext) {
 		w := newWorld(ctx, 3, opencxtest.Options{Limit: 1000, Window: 6 * time.Second})
+		w.declare(ctx, 10_000) // before anybody sends, so that a kill is in the middle
 		shard := func(name string) *replica {
 			return w.start(ctx, "a", "--watch-label-selector=shard="+name, "--budget-share=0.333", "--default-organization="+ownNamespace+"/default")
 		}
@@ -136,7 +137,6 @@ var _ = Describe("Three shards", func() {
 			w.env = []string{"POD_NAMESPACE=" + own}
 			running[name] = shard(name)
 		}
-		w.declare(ctx, 10_000)
 		Eventually(w.accepted).WithTimeout(patience).Should(BeNumerically(">", 3000))
 		running["b"].Kill()
 		at := w.accepted()
