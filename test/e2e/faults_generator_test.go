@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -71,34 +72,47 @@ func (w *world) label(ctx context.Context, name types.NamespacedName, n int) {
 }
 
 // misbehave has OpenCX answer a part of all updates, in percent, with any status and any
-// body, or not at all, or too late. It returns a count of what was accepted though the
-// answer said otherwise, or did not come.
+// body, or not at all, or too late. random is for it alone. It returns how many were not
+// told that OpenCX has what they carry: each of them is a reason to send that once more.
 func (w *world) misbehave(random *rand.Rand, percent int) (unheard func() int) {
-	n := 0
+	var n atomic.Int64
+	taken := map[string]bool{} // paths with bodies that OpenCX has accepted
 	w.simulator.InjectFunc(func(r opencxtest.Request) (opencxtest.Answer, bool) {
-		if random.IntN(100) >= percent || r.Method != http.MethodPatch {
+		if r.Method != http.MethodPatch {
+			return opencxtest.Answer{}, false
+		}
+		state := r.Path + string(r.Body)
+		if random.IntN(100) >= percent {
+			taken[state] = true
 			return opencxtest.Answer{}, false
 		}
 		answer := opencxtest.Answer{Status: 200 + random.IntN(400), Body: malformed(random, r), Header: map[string]string{}}
+		if random.IntN(2) == 0 { // those that mean something come seldom otherwise
+			answer.Status = []int{200, 204, 301, 400, 401, 402, 403, 404, 408, 409, 413, 422, 425, 429, 500, 502, 503, 504}[random.IntN(18)]
+		}
+		silent := false
 		switch random.IntN(8) {
 		case 0:
-			answer.Break = opencxtest.Reset
+			answer.Break, silent = opencxtest.Reset, true
 		case 1:
-			answer.Break = opencxtest.Half
+			answer.Break = opencxtest.Half // of the body, on which nothing depends
 		case 2:
-			answer.Break = opencxtest.Hang
+			answer.Break, silent = opencxtest.Hang, true
 		case 3:
-			answer.Delay = 11 * time.Second // the client waits for ten
+			answer.Delay, silent = 11*time.Second, true // the client waits for ten
 		case 4:
 			answer.Header["Retry-After"] = []string{"1", "-1", "soon", "0", "99999999999999999999"}[random.IntN(5)]
 		}
 		// A 2xx without an update would be a lie that nobody can see.
 		if answer.Applied = answer.Status < 300 || random.IntN(2) == 0; answer.Applied {
-			n++
+			taken[state] = true
+		}
+		if taken[state] && (silent || answer.Status >= 300) {
+			n.Add(1)
 		}
 		return answer, true
 	})
-	return func() int { return n }
+	return func() int { return int(n.Load()) }
 }
 
 // malformed is a body of an answer, some of which repeat what must not be shown.
