@@ -403,14 +403,16 @@ func (w *world) declare(ctx context.Context, n int) {
 	slices.SortFunc(w.names, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 }
 
-// force asks for a request of each contact that is not Ready, as a person would after
-// an outage: what OpenCX has refused is not due for an hour.
+// force asks for a request of each contact that is not Ready and not tried again soon, as
+// a person would after an outage: what OpenCX has refused is not due for an hour.
 func (w *world) force(ctx SpecContext) {
 	GinkgoHelper()
 	var contacts v1alpha1.OpenCXContactList
 	Expect(k8s.List(ctx, &contacts)).To(Succeed())
 	for _, contact := range contacts.Items {
-		if slices.Contains(w.namespaces, contact.Namespace) && !meta.IsStatusConditionTrue(contact.Status.Conditions, v1alpha1.ReadyCondition) {
+		next := contact.Status.NextAttemptTime
+		if slices.Contains(w.namespaces, contact.Namespace) && !meta.IsStatusConditionTrue(contact.Status.Conditions, v1alpha1.ReadyCondition) &&
+			next != nil && time.Until(next.Time) > 5*time.Second {
 			w.forced++
 			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"force-%d"}}}`, v1alpha1.ReconcileAtAnnotation, w.forced)
 			Expect(k8s.Patch(ctx, &contact, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())

@@ -199,7 +199,7 @@ var _ = Describe("For as long as is asked", Label("soak"), func() {
 				return w.unsettled(ctx)
 			}).WithTimeout(2*patience).WithPolling(10*time.Second).Should(Succeed(), trouble.name)
 			Expect(r.works()).To(BeTrue(), "it ended")
-			w.check(ctx, allowances{repeats: w.excusedRepeats})
+			w.check(ctx, allowances{repeats: w.excusedRepeats + w.forced})
 			w.forget()
 			now := r.weigh(ctx, profiler)
 			now.at = time.Since(began)
