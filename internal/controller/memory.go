@@ -179,10 +179,13 @@ func (m *memory) settle(contact *v1alpha1.OpenCXContact, observe func(seconds fl
 	})
 }
 
-// overtaken forgets what this process knows of a contact that another one has written to;
-// what OpenCX lists of it is still to be compared.
-func (m *memory) overtaken(contact *v1alpha1.OpenCXContact) {
-	m.update(contact, func(r *remembered) { *r = remembered{uid: r.uid, listing: r.listing} })
+// overtaken forgets what this process knows of a contact that another one has written to,
+// but for the version that this made, if it is known: nothing older is worth a look. What
+// OpenCX lists of it is still to be compared.
+func (m *memory) overtaken(contact *v1alpha1.OpenCXContact, resourceVersion string) {
+	m.update(contact, func(r *remembered) {
+		*r = remembered{uid: r.uid, resourceVersion: resourceVersion, listing: r.listing}
+	})
 }
 
 func (m *memory) forget(name types.NamespacedName) {

@@ -15,8 +15,8 @@ func TestWhatOpenCXListsIsKeptWhenAnotherProcessHasWritten(t *testing.T) {
 	done := false
 	m.list(contact, drift.Listing{Done: func() { done = true }})
 	m.wrote(contact, "7", nil)
-	m.overtaken(contact)
-	if known := m.of(contact); done || known.listing == nil || known.resourceVersion != "" {
+	m.overtaken(contact, "8")
+	if known := m.of(contact); done || known.listing == nil || known.resourceVersion != "8" {
 		t.Errorf("done: %t, listing: %v, version: %q", done, known.listing, known.resourceVersion)
 	}
 	again := contact.DeepCopy()

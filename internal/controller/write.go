@@ -51,8 +51,8 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 		return nil
 	case apierrors.IsNotFound(err), errors.Is(err, errOvertaken):
 		// It is another contact by now, or another process has attempted it: what
-		// this one knows is worth nothing.
-		r.memory.overtaken(stored)
+		// this one knows is worth nothing. Or its own write was taken, and the answer lost.
+		r.memory.overtaken(stored, version)
 		return errOvertaken
 	}
 	return fmt.Errorf("writing status: %w", err)
@@ -61,7 +61,8 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 var errOvertaken = errors.New("the contact is another one than when it was looked at")
 
 // patch stores told, unless contact is another one by now, or another process has
-// attempted it since it was read. It returns the version that this made.
+// attempted it since it was read. It returns the version that this made, or, with
+// errOvertaken, the one that overtook it.
 func (r *ContactReconciler) patch(ctx context.Context, contact *v1alpha1.OpenCXContact, told v1alpha1.OpenCXContactStatus) (version string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
 	defer cancel()
@@ -83,7 +84,7 @@ func (r *ContactReconciler) patch(ctx context.Context, contact *v1alpha1.OpenCXC
 	}
 	if stored.UID != contact.UID || stored.Status.AttemptedHash != contact.Status.AttemptedHash ||
 		!stored.Status.LastAttemptTime.Equal(contact.Status.LastAttemptTime) {
-		return "", errOvertaken
+		return stored.ResourceVersion, errOvertaken
 	}
 	return r.replace(ctx, contact, told, status.Test{Path: "/metadata/resourceVersion", Value: stored.ResourceVersion})
 }
