@@ -1,0 +1,136 @@
+//go:build faults
+
+package e2e
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
+)
+
+// awaitAccepted waits until OpenCX has carried out n updates.
+func (w *world) awaitAccepted(ctx SpecContext, n int) {
+	GinkgoHelper()
+	Eventually(ctx, w.accepted).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(BeNumerically(">=", n))
+}
+
+// refuse is an API server that is slow, and refuses what a busy one does.
+func refuse(r *http.Request) operatortest.APIFault {
+	fault := operatortest.APIFault{Delay: time.Duration(rand.IntN(300)) * time.Millisecond} //nolint:gosec // it is a fault
+	answer := func(code int32, reason metav1.StatusReason) {
+		fault.Status = &metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Code: code, Reason: reason, Message: "injected",
+		}
+	}
+	switch chance := rand.IntN(100); { //nolint:gosec // likewise
+	case chance < 3:
+		answer(http.StatusInternalServerError, metav1.StatusReasonInternalError)
+	case chance < 6:
+		answer(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
+	case r.Method == http.MethodGet:
+	case chance < 26:
+		answer(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+		fault.Status.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+	case chance < 46 && r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/status"):
+		answer(http.StatusConflict, metav1.StatusReasonConflict)
+	}
+	return fault
+}
+
+var _ = Describe("A control plane", func() {
+	DescribeTable("is restarted in a drain with edits", func(ctx SpecContext, program string, away time.Duration) {
+		random := newRandom()
+		w := newWorld(ctx, 3, opencxtest.Options{})
+		w.args = []string{"--leader-elect"}
+		w.declare(ctx, 200)
+		replica := w.start(ctx, "a")
+		w.awaitAccepted(ctx, 50+random.IntN(100))
+
+		end := w.excuse()
+		restarted := make(chan error, 1)
+		go func() { restarted <- controlPlane.Restart(ctx, program, away) }()
+		for range 20 { // one of them waits until the API server is back
+			w.edit(ctx, w.any(random))
+			time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+		}
+		Expect(<-restarted).To(Succeed())
+		back := time.Now()
+		// Who has lost its lease has ended or ends, and a Deployment starts another one.
+		Eventually(ctx, func(g Gomega) {
+			if replica.State() != nil {
+				replica = w.start(ctx, "a")
+			}
+			lease := &coordinationv1.Lease{}
+			g.Expect(k8s.Get(ctx, client.ObjectKey{Namespace: ownNamespace, Name: "opencx-operator.open.cx"}, lease)).To(Succeed())
+			g.Expect(lease.Spec.RenewTime.Time).To(BeTemporally(">", back))
+		}).WithTimeout(patience).Should(Succeed())
+		w.leader(ctx)
+		end()
+		for range 20 {
+			w.edit(ctx, w.any(random))
+			time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+		}
+		AddReportEntry("replicas", len(w.replicas))
+		w.settle(ctx)
+		// A process that goes on knows what it could not write. One that ends had a block of
+		// a tenth of the limit reserved, had half of one left at most when it reserved that,
+		// and had requests under way: of no more it can have had answers that no status tells.
+		w.check(ctx, allowances{repeats: (len(w.replicas) - 1) * (shortLimit.Requests/10*3/2 + inFlight)})
+	},
+		Entry("kube-apiserver, shortly", "kube-apiserver", time.Second),
+		Entry("kube-apiserver, for long", "kube-apiserver", 20*time.Second),
+		Entry("etcd, shortly", "etcd", time.Second),
+		Entry("etcd, for long", "etcd", 20*time.Second),
+	)
+
+	It("is slow, and refuses a part of all requests, in a drain with changes of all kinds", func(ctx SpecContext) {
+		random := newRandom()
+		w := newWorld(ctx, 3, opencxtest.Options{})
+		w.start(ctx, "a")
+		w.leader(ctx)
+		w.api.Inject(refuse)
+		w.declare(ctx, 200)
+		changing, stop := context.WithTimeout(ctx, 45*time.Second)
+		defer stop()
+		w.generate(changing, random, 250*time.Millisecond, 250)
+		w.api.ClearFaults()
+		w.settle(ctx)
+		// No process has ended, and each knows what it could not write.
+		w.check(ctx, allowances{repeats: 0})
+	})
+
+	It("has its CRDs applied again in a drain with edits", func(ctx SpecContext) {
+		random := newRandom()
+		w := newWorld(ctx, 3, opencxtest.Options{})
+		w.declare(ctx, 240)
+		w.start(ctx, "a")
+		for i, change := range []string{
+			`{}`,
+			`{"metadata":{"labels":{"team":"crm"}}}`,
+			// With another schema the API server ends all watches.
+			`{"spec":{"names":{"categories":["opencx","crm"]}}}`,
+		} {
+			w.awaitAccepted(ctx, 50*(i+1)+random.IntN(50))
+			for _, crd := range []string{"opencxcontacts", "opencxorganizations"} {
+				kubectl("patch", "crd", crd+".contacts.open.cx", "--type=merge", "-p", change)
+			}
+			w.edit(ctx, w.any(random))
+			kubectl("apply", "--server-side", "--force-conflicts", "-k", filepath.Join(root, "config", "crd"))
+			w.edit(ctx, w.any(random))
+		}
+		w.settle(ctx)
+		w.check(ctx, allowances{repeats: 0})
+	})
+})
