@@ -390,8 +390,9 @@ func (w *world) declare(ctx context.Context, n int) {
 	GinkgoHelper()
 	var group errgroup.Group
 	group.SetLimit(8)
+	before := len(w.manifest)
 	for i := range n {
-		name := types.NamespacedName{Namespace: w.namespaces[i%len(w.namespaces)], Name: fmt.Sprintf("c%d", i)}
+		name := types.NamespacedName{Namespace: w.namespaces[i%len(w.namespaces)], Name: fmt.Sprintf("c%d", before+i)}
 		group.Go(func() error {
 			defer GinkgoRecover()
 			w.create(ctx, name)
