@@ -82,6 +82,11 @@ bench: build ## Measure the operator and compare with its goals; takes about hal
 	@go build -o bin/ ./test/bench ./test/bench/bareloop
 	@$(WITH_CONTROL_PLANE) bin/bench $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: build ## Measure what 1 000, 10 000 and 50 000 contacts cost, and compare with the goals; takes about half an hour. ARGS adds flags.
+	@go build -o bin/ ./test/bench
+	@$(WITH_CONTROL_PLANE) bin/bench --scale=1000,10000,50000 --idle=1m $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Look, for a minute each, for input that breaks the client, the values or the CRD.
 	@$(WITH_CONTROL_PLANE) hack/fuzz.sh

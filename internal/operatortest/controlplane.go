@@ -32,6 +32,9 @@ type ControlPlane struct {
 	Folder      string
 	Kubeconfig  string
 	KubectlPath string
+	// AuditLog is the path of a file in Folder that has an audit.k8s.io/v1 Event for each
+	// request; only StartAuditedControlPlane has one written.
+	AuditLog string
 
 	environment *envtest.Environment
 	restarted   []func() // ends what Restart has started
@@ -39,7 +42,25 @@ type ControlPlane struct {
 
 // StartControlPlane starts one with the CRDs of the given folders. With none,
 // nothing is installed.
-func StartControlPlane(crds ...string) (_ *ControlPlane, err error) {
+func StartControlPlane(crds ...string) (*ControlPlane, error) {
+	return start(func(*ControlPlane) error { return nil }, crds)
+}
+
+// auditPolicy has each request noted once it is answered, and a watch when it begins, too.
+const auditPolicy = `{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}`
+
+// StartAuditedControlPlane is StartControlPlane for who has to know who asks for what.
+func StartAuditedControlPlane(crds ...string) (*ControlPlane, error) {
+	return start(func(c *ControlPlane) error {
+		c.AuditLog = filepath.Join(c.Folder, "audit.log")
+		policy := filepath.Join(c.Folder, "audit-policy.json")
+		c.environment.ControlPlane.GetAPIServer().Configure().
+			Set("audit-policy-file", policy).Set("audit-log-path", c.AuditLog)
+		return os.WriteFile(policy, []byte(auditPolicy), 0o600)
+	}, crds)
+}
+
+func start(configure func(*ControlPlane) error, crds []string) (_ *ControlPlane, err error) {
 	c := &ControlPlane{Scheme: runtime.NewScheme(), environment: &envtest.Environment{
 		CRDDirectoryPaths:     crds,
 		ErrorIfCRDPathMissing: true,
@@ -57,6 +78,9 @@ func StartControlPlane(crds ...string) (_ *ControlPlane, err error) {
 			err = errors.Join(err, c.Stop())
 		}
 	}()
+	if err := configure(c); err != nil {
+		return nil, err
+	}
 	if c.Config, err = c.environment.Start(); err != nil {
 		return nil, fmt.Errorf("starting the control plane: %w; is KUBEBUILDER_ASSETS set, as make demo, make bench and make test set it? (make test PKG=./api/v1alpha1 tests one package)", err)
 	}

@@ -34,7 +34,7 @@ func (b bench) noLimit(ctx context.Context, r *result) error {
 			if err != nil {
 				return err
 			}
-			if s, err = w.measure(fmt.Sprintf("ours-%d", pair), w.startOperator); err != nil {
+			if s, err = w.measure(fmt.Sprintf("ours-%d", pair), func() (*process, error) { return w.startOperator() }); err != nil {
 				return err
 			}
 			ours = append(ours, s)

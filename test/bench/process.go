@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,14 +25,14 @@ type process struct {
 }
 
 // startOperator starts the operator's binary and waits until it works.
-func (w *world) startOperator() (*process, error) {
+func (w *world) startOperator(args ...string) (*process, error) {
 	address, err := operatortest.FreeAddress(w)
 	if err != nil {
 		return nil, err
 	}
 	p, err := w.start(operatortest.OperatorOptions{
 		Binary: filepath.Join("bin", "manager"), APIURL: w.simulator.URL,
-		Args: []string{"--opencx-rate-limit=" + w.limit.String(), "--leader-elect=false", "--metrics-bind-address=" + address, "--metrics-secure=false"},
+		Args: append(args, "--opencx-rate-limit="+w.limit.String(), "--leader-elect=false", "--metrics-bind-address="+address, "--metrics-secure=false"),
 	})
 	if err == nil {
 		p.metrics = "http://" + address + "/metrics"
@@ -81,17 +83,12 @@ func (p *process) notePeakRSS() error {
 
 // metric sums a metric of the running operator over its labels.
 func (w *world) metric(p *process, name string) (sum float64, err error) {
-	request, err := http.NewRequestWithContext(w, http.MethodGet, p.metrics, nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
+	text, err := w.get(p.metrics)
 	if err != nil {
 		return 0, fmt.Errorf("reading metrics: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
 		return 0, fmt.Errorf("reading metrics: %w", err)
 	}
@@ -99,4 +96,21 @@ func (w *world) metric(p *process, name string) (sum float64, err error) {
 		sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
 	}
 	return sum, nil
+}
+
+// get returns what stands at a URL.
+func (w *world) get(url string) (body []byte, err error) {
+	request, err := http.NewRequestWithContext(w, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if body, err = io.ReadAll(response.Body); err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, response.Status, body)
+	}
+	return body, err
 }

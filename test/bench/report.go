@@ -86,13 +86,13 @@ func printTable(out io.Writer, results []result) (met bool) {
 }
 
 // save writes results as JSON and in the format of Go benchmarks, which
-// benchstat reads.
-func save(folder string, results []result) error {
+// benchstat reads, to name.json and name.txt.
+func save(folder, name string, results []result) error {
 	data, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, "bench.json"), append(data, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, name+".json"), append(data, '\n'), 0o644); err != nil {
 		return err
 	}
 	var text strings.Builder
@@ -107,7 +107,7 @@ func save(folder string, results []result) error {
 		}
 		_, _ = fmt.Fprintln(&text)
 	}
-	return os.WriteFile(filepath.Join(folder, "bench.txt"), []byte(text.String()), 0o644)
+	return os.WriteFile(filepath.Join(folder, name+".txt"), []byte(text.String()), 0o644)
 }
 
 // identifier makes words one CamelCase word.

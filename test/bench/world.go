@@ -39,8 +39,12 @@ type world struct {
 var unlimited = budget.Limit{Requests: 1_000_000, Window: time.Minute}
 
 // inWorld runs a case in a new world and takes that down afterwards.
-func inWorld(ctx context.Context, limit budget.Limit, test func(*world) error) (err error) {
-	controlPlane, err := operatortest.StartControlPlane(filepath.Join("config", "crd", "bases"))
+func inWorld(ctx context.Context, limit budget.Limit, test func(*world) error) error {
+	return inWorldWith(ctx, operatortest.StartControlPlane, limit, test)
+}
+
+func inWorldWith(ctx context.Context, start func(crds ...string) (*operatortest.ControlPlane, error), limit budget.Limit, test func(*world) error) (err error) {
+	controlPlane, err := start(filepath.Join("config", "crd", "bases"))
 	if err != nil {
 		return err
 	}
