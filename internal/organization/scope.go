@@ -3,6 +3,8 @@ package organization
 import (
 	"maps"
 	"slices"
+	"strings"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,7 +70,7 @@ func CacheOptions(scope Scope, defaultOrganization types.NamespacedName) cache.O
 	return cache.Options{
 		DefaultNamespaces: contacts,
 		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.OpenCXContact{}:      {Transform: withoutBookkeeping, Label: scope.Contacts},
+			&v1alpha1.OpenCXContact{}:      {Transform: whatIsDecidedOn, Label: scope.Contacts},
 			&v1alpha1.OpenCXOrganization{}: {Transform: withoutBookkeeping, Namespaces: organizations},
 			&corev1.Secret{}:               {Transform: identityAlone(desired.SecretKind), Namespaces: secrets},
 			&corev1.ConfigMap{}:            {Transform: identityAlone(desired.ConfigMapKind)},
@@ -86,6 +88,43 @@ func withoutBookkeeping(object any) (any, error) {
 	}
 	return object, nil
 }
+
+// whatIsDecidedOn keeps of a contact what somebody decides on: spec, status, and of its
+// metadata what is named here. There may be many contacts, so it lets them share what they
+// have in common, and has no room left for conditions to come.
+func whatIsDecidedOn(object any) (any, error) {
+	contact, ok := object.(*v1alpha1.OpenCXContact)
+	if !ok {
+		return object, nil // a tombstone
+	}
+	full := contact.ObjectMeta
+	contact.TypeMeta = metav1.TypeMeta{}
+	contact.ObjectMeta = metav1.ObjectMeta{
+		Namespace: shared(full.Namespace), Name: full.Name, UID: full.UID, ResourceVersion: full.ResourceVersion,
+		Generation: full.Generation, CreationTimestamp: full.CreationTimestamp, DeletionTimestamp: full.DeletionTimestamp,
+	}
+	if wish, is := full.Annotations[v1alpha1.ReconcileAtAnnotation]; is {
+		contact.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: wish}
+	}
+	if ref := contact.Spec.OrganizationRef; ref != nil {
+		ref.Name, ref.Namespace = shared(ref.Name), shared(ref.Namespace)
+	}
+	told := &contact.Status
+	told.Organization = shared(told.Organization)
+	if attempted := told.AttemptedHash; strings.HasPrefix(attempted, told.AppliedHash) {
+		told.AppliedHash = attempted[:len(told.AppliedHash)]
+	}
+	told.Conditions = slices.Clone(told.Conditions)
+	for i := range told.Conditions {
+		c := &told.Conditions[i]
+		c.Type, c.Status, c.Reason, c.Message = shared(c.Type), shared(c.Status), shared(c.Reason), shared(c.Message)
+	}
+	return contact, nil
+}
+
+// shared returns the same memory for the same text, for as long as the garbage collector
+// does not run: so there may be several of one text, but few.
+func shared[T ~string](text T) T { return unique.Make(text).Value() }
 
 // identityAlone keeps of an object's metadata what tells that it has changed. The
 // rest can hold the data once more, in the annotation of kubectl apply.

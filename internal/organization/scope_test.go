@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,17 +42,82 @@ func TestTheCacheKeepsNothingOfAnObjectButItsIdentity(t *testing.T) {
 	}
 }
 
-func TestTheCacheKeepsAContactWithoutBookkeeping(t *testing.T) {
-	full := &v1alpha1.OpenCXContact{}
+func TestTheCacheKeepsAnOrganizationWithoutBookkeeping(t *testing.T) {
+	full := &v1alpha1.OpenCXOrganization{}
 	full.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "the spec once more", "a": "b"}
 	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-	full.Spec.ContactID = "jane"
-	want := &v1alpha1.OpenCXContact{}
+	full.Spec.APIKeySecretRef.Name = "opencx-api-key"
+	want := &v1alpha1.OpenCXOrganization{}
 	want.Annotations = map[string]string{"a": "b"}
-	want.Spec.ContactID = "jane"
+	want.Spec.APIKeySecretRef.Name = "opencx-api-key"
 	got, err := withoutBookkeeping(full)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the cache keeps %+v, %v", got, err)
+	}
+}
+
+func TestTheCacheKeepsOfAContactWhatIsDecidedOn(t *testing.T) {
+	at := metav1.Unix(1_800_000_000, 0)
+	want := &v1alpha1.OpenCXContact{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "jane-doe", UID: "a", ResourceVersion: "7", Generation: 3, CreationTimestamp: at, DeletionTimestamp: &at,
+			Annotations: map[string]string{v1alpha1.ReconcileAtAnnotation: "now"},
+		},
+		Spec: v1alpha1.OpenCXContactSpec{
+			OrganizationRef: &v1alpha1.OrganizationReference{Name: "acme", Namespace: "crm"},
+			ContactID:       "jane", Email: new("jane@example.com"), CustomData: map[string]string{"plan": "enterprise"},
+		},
+		Status: v1alpha1.OpenCXContactStatus{
+			ObservedGeneration: 3, LastSyncTime: &at, AppliedHash: "v1:1", AttemptedHash: "v1:1 7", Organization: "crm/acme",
+			Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.SyncedReason, Message: "accepted", LastTransitionTime: at}},
+		},
+	}
+	full := want.DeepCopy()
+	full.TypeMeta = metav1.TypeMeta{APIVersion: "contacts.open.cx/v1alpha1", Kind: "OpenCXContact"}
+	full.Labels = map[string]string{"app.kubernetes.io/name": "shop"}
+	full.Annotations["argocd.argoproj.io/tracking-id"] = "shop"
+	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "argocd-controller"}}
+	full.Finalizers = []string{"example.com/keep"}
+	full.OwnerReferences = []metav1.OwnerReference{{Name: "shop"}}
+	for _, times := range []string{"once", "twice"} { // as when the API server is listed anew
+		got, err := whatIsDecidedOn(full)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the cache keeps %+v, %v", times, got, err)
+		}
+	}
+	tombstone := toolscache.DeletedFinalStateUnknown{Key: "shop/jane-doe"}
+	if got, err := whatIsDecidedOn(tombstone); err != nil || got != tombstone {
+		t.Errorf("of one that went unseen the cache makes %+v, %v", got, err)
+	}
+}
+
+func TestTheCacheKeepsNoAnnotationsOfAContactThatNobodyAskedFor(t *testing.T) {
+	full := &v1alpha1.OpenCXContact{}
+	full.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "shop"}
+	if got, err := whatIsDecidedOn(full); err != nil || full.Annotations != nil {
+		t.Errorf("the cache keeps %+v, %v", got, err)
+	}
+}
+
+func TestContactsShareWhatTheyHaveInCommon(t *testing.T) {
+	contact := func() *v1alpha1.OpenCXContact {
+		c := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: strings.Clone("shop")}}
+		c.Status.AttemptedHash, c.Status.AppliedHash = strings.Clone("v1:1 7"), strings.Clone("v1:1")
+		c.Status.Conditions = []metav1.Condition{{Message: strings.Clone("accepted")}}
+		if _, err := whatIsDecidedOn(c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a, b := contact(), contact()
+	for name, pair := range map[string][2]string{
+		"namespaces":          {a.Namespace, b.Namespace},
+		"messages":            {a.Status.Conditions[0].Message, b.Status.Conditions[0].Message},
+		"hashes of a contact": {a.Status.AppliedHash, a.Status.AttemptedHash},
+	} {
+		if unsafe.StringData(pair[0]) != unsafe.StringData(pair[1]) {
+			t.Errorf("two %s are two in memory", name)
+		}
 	}
 }
 
