@@ -17,7 +17,8 @@ import (
 // be written. Without it, a cache that lags behind would show a contact as unsent
 // that was sent a moment ago, and every such look would cost a request. (A client of
 // controller-runtime that reads its own writes does not know of a write that failed,
-// nor of one that brought back metadata alone.)
+// nor of one that brought back metadata alone.) Nothing is kept of a contact of which the
+// cache tells all, as it does of most.
 type memory struct {
 	mu       sync.Mutex
 	contacts map[types.NamespacedName]remembered
@@ -72,7 +73,34 @@ func (m *memory) update(contact *v1alpha1.OpenCXContact, change func(*remembered
 		r = remembered{uid: contact.UID}
 	}
 	change(&r)
+	m.keep(name, r)
+}
+
+// keep keeps what says anything.
+func (m *memory) keep(name types.NamespacedName, r remembered) {
+	if r == (remembered{uid: r.uid}) {
+		delete(m.contacts, name)
+		return
+	}
 	m.contacts[name] = r
+}
+
+// cached forgets of contact, which the cache has, what that tells by now.
+func (m *memory) cached(contact *v1alpha1.OpenCXContact) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	name := client.ObjectKeyFromObject(contact)
+	r, known := m.contacts[name]
+	if !known || r.uid != contact.UID || r.newerThan(contact) {
+		return
+	}
+	r.resourceVersion = ""
+	// What was listed before is compared with the precise time, and what will be with that
+	// in status.
+	if last := contact.Status.LastAttemptTime; last != nil && r.listing == nil && !r.attemptEnded.Truncate(time.Second).After(last.Time) {
+		r.attemptEnded = time.Time{}
+	}
+	m.keep(name, r)
 }
 
 // drops gives up what is not compared yet.

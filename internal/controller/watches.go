@@ -221,7 +221,7 @@ func (w watches) holdersOfKey(ctx context.Context, object client.Object) []recon
 const countDelay = time.Second
 
 // counted has the organization of a contact counted anew when what it counts has
-// changed.
+// changed, and the memory of a contact forget what its new version tells.
 func (w watches) counted() handler.EventHandler {
 	type q = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	count := func(object client.Object, queue q) {
@@ -236,6 +236,7 @@ func (w watches) counted() handler.EventHandler {
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue q) {
 			before, after := e.ObjectOld.(*v1alpha1.OpenCXContact), e.ObjectNew.(*v1alpha1.OpenCXContact)
+			w.r.memory.cached(after)
 			if stateOf(&before.Status) != stateOf(&after.Status) || !before.Status.LastSyncTime.Equal(after.Status.LastSyncTime) || hasNewSpec(e) {
 				count(before, queue) // it may have been of another organization
 				count(after, queue)

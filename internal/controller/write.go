@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -47,6 +48,7 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 		after.ResourceVersion, after.Status = version, told
 		f.contact, f.status, f.state = &after, told, stateOf(&told)
 		r.memory.wrote(stored, version, nil)
+		r.seen(ctx, client.ObjectKeyFromObject(stored))
 		r.tell(ctx, stored, &after)
 		return nil
 	case apierrors.IsNotFound(err), errors.Is(err, errOvertaken):
@@ -56,6 +58,15 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 		return errOvertaken
 	}
 	return fmt.Errorf("writing status: %w", err)
+}
+
+// seen has the memory of a contact forget what the cache tells: the watch may have been
+// faster than the answer to a write.
+func (r *ContactReconciler) seen(ctx context.Context, name types.NamespacedName) {
+	contact := &v1alpha1.OpenCXContact{}
+	if err := r.cache.Get(ctx, name, contact, client.UnsafeDisableDeepCopy); err == nil {
+		r.memory.cached(contact)
+	}
 }
 
 var errOvertaken = errors.New("the contact is another one than when it was looked at")
