@@ -124,7 +124,7 @@ func Setup(mgr ctrl.Manager, options Options) (prometheus.Collector, error) {
 	})
 	r := &ContactReconciler{
 		Options: options, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
-		budget: slots, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.MayUse, wake),
+		budget: slots, organizations: known, owners: ownership.NewOwners(mgr.GetClient(), known.NameFor, known.MayUse, wake),
 		flights: ownership.NewFlights(wake), memory: newMemory(), reads: newReads(max(1, (options.MaxConcurrentReconciles+spareWorkers)/readShare)),
 		wakeIn: func(name types.NamespacedName, after time.Duration) {
 			contacts.AddAfter(reconcile.Request{NamespacedName: name}, after)

@@ -82,14 +82,13 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 
 // Compare implements drift.Contacts.
 func (s swept) Compare(ctx context.Context, name types.NamespacedName, listed opencx.ListedContact, listing func() drift.Listing) error {
-	var contacts v1alpha1.OpenCXContactList
-	claim := ownership.NewClaim(name, listed.ID)
-	if err := s.r.cache.List(ctx, &contacts, client.MatchingFields{ownership.Index: claim.String()}, client.UnsafeDisableDeepCopy); err != nil {
+	claimants, err := s.r.owners.Claimants(ctx, ownership.NewClaim(name, listed.ID))
+	if err != nil {
 		return fmt.Errorf("finding the contact that OpenCX lists: %w", err)
 	}
-	for i := range contacts.Items {
-		s.r.memory.list(&contacts.Items[i], listing())
-		s.wake(client.ObjectKeyFromObject(&contacts.Items[i]))
+	for _, contact := range claimants {
+		s.r.memory.list(contact, listing())
+		s.wake(client.ObjectKeyFromObject(contact))
 	}
 	return nil
 }

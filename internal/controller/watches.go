@@ -64,7 +64,7 @@ func (w watches) index(mgr ctrl.Manager) error {
 			return []string{nameFor(contact).String()}
 		},
 		ownership.Index: func(contact *v1alpha1.OpenCXContact) []string {
-			return []string{ownership.ClaimOf(contact, nameFor(contact)).String()}
+			return []string{ownership.ClaimOf(contact, nameFor(contact)).IndexValue()}
 		},
 		sourceIndex: func(contact *v1alpha1.OpenCXContact) []string {
 			var keys []string

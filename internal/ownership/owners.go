@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -37,11 +39,22 @@ func NewClaim(organization types.NamespacedName, contactID string) Claim {
 	return Claim{organization, id}
 }
 
-// String is the claim as a key of an index.
-func (c Claim) String() string { return c.Organization.String() + " " + c.ContactID }
-
-// Index is the index of contacts by the text of what they claim.
+// Index is the index of contacts by what they claim. An index needs many times the size of a
+// value for each of them, so claims share values: those of one contactID are among the
+// contacts of its value, and Claimants finds them.
 const Index = "claim"
+
+// indexValues is how many values Index has: few enough that they do not count, and enough
+// that few contacts have to be looked through.
+const indexValues = 2048
+
+// seed keeps anybody from finding many contactIDs with one value.
+var seed = maphash.MakeSeed()
+
+// IndexValue is the value of Index under which the contacts of c are.
+func (c Claim) IndexValue() string {
+	return strconv.FormatUint(maphash.Comparable(seed, c)%indexValues, 10)
+}
 
 // vacancy is for how long nobody of another namespace follows an owner that went: a
 // contact that is deleted and applied again is no offer to others.
@@ -89,18 +102,21 @@ type Title struct {
 // a claimant is compared with the owner.
 type Owners struct {
 	cache   client.Reader
+	nameFor func(*v1alpha1.OpenCXContact) types.NamespacedName
 	allowed func(ctx context.Context, organization types.NamespacedName, namespace string) (bool, error)
 	wake    func(types.NamespacedName)
 
 	mu      sync.Mutex
-	byClaim map[Claim]owner
-	claims  map[types.NamespacedName]Claim // of the owners
+	byClaim map[Claim]*owner
+	byName  map[types.NamespacedName]*owner
 	vacant  map[Claim]vacated
 }
 
+// owner is that of one claim. There may be as many as contacts, so both maps share it.
 type owner struct {
-	name types.NamespacedName
-	rank rank
+	name  types.NamespacedName
+	claim Claim
+	rank  rank
 }
 
 type vacated struct {
@@ -108,13 +124,14 @@ type vacated struct {
 	until     time.Time
 }
 
-// NewOwners returns Owners that know nobody yet. cache must have the indexes. allowed
-// says whether contacts of a namespace may use an organization. wake has a contact
-// looked at; it must neither block nor call Owners.
-func NewOwners(cache client.Reader, allowed func(ctx context.Context, organization types.NamespacedName, namespace string) (bool, error), wake func(types.NamespacedName)) *Owners {
+// NewOwners returns Owners that know nobody yet. cache must have the index. nameFor is the
+// organization that a contact belongs to, and allowed says whether contacts of a namespace
+// may use one. wake has a contact looked at; it must neither block nor call Owners.
+func NewOwners(cache client.Reader, nameFor func(*v1alpha1.OpenCXContact) types.NamespacedName,
+	allowed func(ctx context.Context, organization types.NamespacedName, namespace string) (bool, error), wake func(types.NamespacedName)) *Owners {
 	return &Owners{
-		cache: cache, allowed: allowed, wake: wake,
-		byClaim: map[Claim]owner{}, claims: map[types.NamespacedName]Claim{}, vacant: map[Claim]vacated{},
+		cache: cache, nameFor: nameFor, allowed: allowed, wake: wake,
+		byClaim: map[Claim]*owner{}, byName: map[types.NamespacedName]*owner{}, vacant: map[Claim]vacated{},
 	}
 }
 
@@ -124,7 +141,7 @@ func (o *Owners) Judge(ctx context.Context, contact *v1alpha1.OpenCXContact, c C
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	name := client.ObjectKeyFromObject(contact)
-	if before, owned := o.claims[name]; owned && (before != c || !allowed) {
+	if before := o.byName[name]; before != nil && (before.claim != c || !allowed) {
 		if err := o.release(ctx, before); err != nil { // it has moved, or is shut out
 			return Title{}, err
 		}
@@ -133,79 +150,80 @@ func (o *Owners) Judge(ctx context.Context, contact *v1alpha1.OpenCXContact, c C
 		return Title{}, nil
 	}
 	own := rankOf(contact, c)
-	current, found := o.byClaim[c]
-	if !found || current.name != name || current.rank.compare(own) < 0 {
+	current := o.byClaim[c]
+	if current == nil || current.name != name || current.rank.compare(own) < 0 {
 		var err error
-		if current, found, err = o.current(ctx, c, name); err != nil {
+		if current, err = o.current(ctx, c, name); err != nil {
 			return Title{}, err
 		}
 	}
-	if found && current.name != name && current.rank.compare(own) < 0 {
+	if current != nil && current.name != name && current.rank.compare(own) < 0 {
 		return Title{}, nil
 	}
 	if v := o.vacant[c]; v.namespace != name.Namespace && time.Now().Before(v.until) {
 		return Title{VacantUntil: v.until}, nil
 	}
-	if found && current.name != name {
+	if current != nil && current.name != name {
 		o.wake(current.name) // it has to say so
 	}
-	o.set(c, owner{name, own})
+	o.set(&owner{name, c, own})
 	return Title{Owns: true}, nil
 }
 
-func (o *Owners) set(c Claim, to owner) {
-	delete(o.claims, o.byClaim[c].name)
-	if to.rank.accepted() {
-		delete(o.vacant, c) // until then, one that was applied again is no older than others
+func (o *Owners) set(to *owner) {
+	if before := o.byClaim[to.claim]; before != nil {
+		delete(o.byName, before.name)
 	}
-	o.byClaim[c], o.claims[to.name] = to, c
+	if to.rank.accepted() {
+		delete(o.vacant, to.claim) // until then, one that was applied again is no older than others
+	}
+	o.byClaim[to.claim], o.byName[to.name] = to, to
 }
 
-// current returns the owner of c, which is another one when the last has gone or
-// lost its rank. That one is woken, unless it is the one that is asking; where none was
-// known, each is looked at anyway.
-func (o *Owners) current(ctx context.Context, c Claim, asking types.NamespacedName) (owner, bool, error) {
-	known, lost := o.byClaim[c]
-	if lost {
+// current returns the owner of c, nil when there is none, and another one when the last has
+// gone or lost its rank. That one is woken, unless it is the one that is asking; where none
+// was known, each is looked at anyway.
+func (o *Owners) current(ctx context.Context, c Claim, asking types.NamespacedName) (*owner, error) {
+	known := o.byClaim[c]
+	if known != nil {
 		contact := &v1alpha1.OpenCXContact{}
 		err := o.cache.Get(ctx, known.name, contact, client.UnsafeDisableDeepCopy)
 		switch {
 		case client.IgnoreNotFound(err) != nil:
-			return owner{}, false, fmt.Errorf("reading the owner of a contactID: %w", err)
+			return nil, fmt.Errorf("reading the owner of a contactID: %w", err)
 		case err != nil, contact.UID != known.rank.uid, !contact.DeletionTimestamp.IsZero():
-			o.vacate(c)
+			o.vacate(known)
 		default:
 			if now := rankOf(contact, c); now.compare(known.rank) <= 0 {
 				known.rank = now
-				o.byClaim[c] = known
-				return known, true, nil
+				return known, nil
 			}
 			delete(o.byClaim, c)
-			delete(o.claims, known.name)
+			delete(o.byName, known.name)
 		}
 	}
-	best, found, err := o.best(ctx, c)
-	if err != nil || !found {
-		return owner{}, false, err
+	best, err := o.best(ctx, c)
+	if err != nil || best == nil {
+		return nil, err
 	}
-	if before, owned := o.claims[best.name]; owned && before != c {
+	if before := o.byName[best.name]; before != nil && before.claim != c {
 		if err := o.release(ctx, before); err != nil { // it has moved, and was not looked at yet
-			return owner{}, false, err
+			return nil, err
 		}
 	}
-	o.byClaim[c], o.claims[best.name] = best, c
-	if lost && best.name != asking {
+	o.byClaim[c], o.byName[best.name] = best, best
+	if known != nil && best.name != asking {
 		o.wake(best.name)
 	}
-	return best, true, nil
+	return best, nil
 }
 
-// vacate notes that the owner of c went.
-func (o *Owners) vacate(c Claim) {
-	gone := o.byClaim[c].name
+// vacate notes that an owner went.
+func (o *Owners) vacate(gone *owner) {
+	c := gone.claim
 	delete(o.byClaim, c)
-	delete(o.claims, gone)
-	o.vacant[c] = vacated{gone.Namespace, time.Now().Add(vacancy)}
+	delete(o.byName, gone.name)
+	o.vacant[c] = vacated{gone.name.Namespace, time.Now().Add(vacancy)}
 	// Whoever follows may have been told that the contactID is not vacant, by the one
 	// that is gone now.
 	time.AfterFunc(vacancy, func() {
@@ -213,39 +231,52 @@ func (o *Owners) vacate(c Claim) {
 		defer o.mu.Unlock()
 		if v, still := o.vacant[c]; still && !time.Now().Before(v.until) {
 			delete(o.vacant, c)
-			if best, found, err := o.best(context.Background(), c); err == nil && found {
+			if best, err := o.best(context.Background(), c); err == nil && best != nil {
 				o.wake(best.name)
 			}
 		}
 	})
 }
 
-// best compares all who claim c and may follow now.
-func (o *Owners) best(ctx context.Context, c Claim) (best owner, found bool, err error) {
+// best compares all who claim c and may follow now; it is nil when there is nobody.
+func (o *Owners) best(ctx context.Context, c Claim) (best *owner, err error) {
 	namespace := ""
 	if v := o.vacant[c]; time.Now().Before(v.until) {
 		namespace = v.namespace
 	}
-	var claimants v1alpha1.OpenCXContactList
-	if err := o.cache.List(ctx, &claimants, client.MatchingFields{Index: c.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return owner{}, false, fmt.Errorf("listing the contacts of a contactID: %w", err)
+	claimants, err := o.Claimants(ctx, c)
+	if err != nil {
+		return nil, err
 	}
 	may := map[string]bool{}
-	for i := range claimants.Items {
-		contact := &claimants.Items[i]
+	for _, contact := range claimants {
 		if !contact.DeletionTimestamp.IsZero() || namespace != "" && contact.Namespace != namespace {
 			continue
 		}
 		if _, asked := may[contact.Namespace]; !asked {
 			if may[contact.Namespace], err = o.allowed(ctx, c.Organization, contact.Namespace); err != nil {
-				return owner{}, false, err
+				return nil, err
 			}
 		}
-		if own := rankOf(contact, c); may[contact.Namespace] && (!found || own.compare(best.rank) < 0) {
-			best, found = owner{client.ObjectKeyFromObject(contact), own}, true
+		if own := rankOf(contact, c); may[contact.Namespace] && (best == nil || own.compare(best.rank) < 0) {
+			best = &owner{client.ObjectKeyFromObject(contact), c, own}
 		}
 	}
-	return best, found, nil
+	return best, nil
+}
+
+// Claimants returns the contacts that claim c. They belong to the cache.
+func (o *Owners) Claimants(ctx context.Context, c Claim) (claimants []*v1alpha1.OpenCXContact, err error) {
+	var contacts v1alpha1.OpenCXContactList
+	if err := o.cache.List(ctx, &contacts, client.MatchingFields{Index: c.IndexValue()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the contacts of a contactID: %w", err)
+	}
+	for i := range contacts.Items {
+		if contact := &contacts.Items[i]; ClaimOf(contact, o.nameFor(contact)) == c {
+			claimants = append(claimants, contact)
+		}
+	}
+	return claimants, nil
 }
 
 // IsContested says whether the status of another contact than the owner, of that
@@ -253,12 +284,11 @@ func (o *Owners) best(ctx context.Context, c Claim) (best owner, found bool, err
 // says that has just moved there is about another organization: an owner that waited
 // for it could be made to wait for ever, by one whose status cannot be written.
 func (o *Owners) IsContested(ctx context.Context, c Claim, name types.NamespacedName) (bool, error) {
-	var claimants v1alpha1.OpenCXContactList
-	if err := o.cache.List(ctx, &claimants, client.MatchingFields{Index: c.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("listing the contacts of a contactID: %w", err)
+	claimants, err := o.Claimants(ctx, c)
+	if err != nil {
+		return false, err
 	}
-	for i := range claimants.Items {
-		other := &claimants.Items[i]
+	for _, other := range claimants {
 		if other.Status.AppliedHash == "" || other.Status.Organization != c.Organization.String() || client.ObjectKeyFromObject(other) == name || !other.DeletionTimestamp.IsZero() {
 			continue
 		}
@@ -269,11 +299,11 @@ func (o *Owners) IsContested(ctx context.Context, c Claim, name types.Namespaced
 	return false, nil
 }
 
-// release gives c to the next, because its owner has moved or is shut out.
-func (o *Owners) release(ctx context.Context, c Claim) error {
-	o.vacate(c)
-	best, found, err := o.best(ctx, c)
-	if found {
+// release gives what an owner that has moved or is shut out had to the next.
+func (o *Owners) release(ctx context.Context, before *owner) error {
+	o.vacate(before)
+	best, err := o.best(ctx, before.claim)
+	if best != nil {
 		o.wake(best.name)
 	}
 	return err
@@ -283,14 +313,14 @@ func (o *Owners) release(ctx context.Context, c Claim) error {
 func (o *Owners) Gone(ctx context.Context, name types.NamespacedName) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if c, owned := o.claims[name]; owned {
+	if owned := o.byName[name]; owned != nil {
 		contact := &v1alpha1.OpenCXContact{}
 		if err := o.cache.Get(ctx, name, contact, client.UnsafeDisableDeepCopy); err == nil && contact.DeletionTimestamp.IsZero() {
 			return nil // created again meanwhile; current sees that
 		} else if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("reading contact: %w", err)
 		}
-		return o.release(ctx, c)
+		return o.release(ctx, owned)
 	}
 	return nil
 }
@@ -299,7 +329,7 @@ func (o *Owners) Gone(ctx context.Context, name types.NamespacedName) error {
 func (o *Owners) WakeOwner(c Claim) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if current, found := o.byClaim[c]; found {
+	if current := o.byClaim[c]; current != nil {
 		o.wake(current.name)
 	}
 }

@@ -37,7 +37,7 @@ type cluster struct {
 
 func newCluster(contacts ...*v1alpha1.OpenCXContact) *cluster {
 	c := &cluster{contacts: contacts}
-	c.owners = NewOwners(c, c.allowed, func(name types.NamespacedName) { c.woken = append(c.woken, name) })
+	c.owners = NewOwners(c, func(*v1alpha1.OpenCXContact) types.NamespacedName { return acme }, c.allowed, func(name types.NamespacedName) { c.woken = append(c.woken, name) })
 	return c
 }
 
@@ -66,7 +66,7 @@ func (c *cluster) List(_ context.Context, into client.ObjectList, options ...cli
 	index := full.FieldSelector.Requirements()[0]
 	c.lists++
 	for _, contact := range c.contacts {
-		if index.Field == Index && ClaimOf(contact, acme).String() == index.Value {
+		if index.Field == Index && ClaimOf(contact, acme).IndexValue() == index.Value {
 			list := into.(*v1alpha1.OpenCXContactList)
 			list.Items = append(list.Items, *contact)
 		}
@@ -165,9 +165,28 @@ func TestAClaimIsTheSameHoweverTheContactIDIsWritten(t *testing.T) {
 		if got := ClaimOf(a, acme) == ClaimOf(b, acme); got != tt.same {
 			t.Errorf("%s: %s and %s are the same = %t", name, tt.a, tt.b, got)
 		}
-		if ClaimOf(a, acme).String() == ClaimOf(a, other).String() {
+		if ClaimOf(a, acme) == ClaimOf(a, other) {
 			t.Errorf("%s: two organizations share it", name)
 		}
+	}
+}
+
+func TestClaimsThatShareAValueOfTheIndexAreTwo(t *testing.T) {
+	john := claimant("crm", "john", 0, acceptedIn(acme), applied) // who would go before jane
+	for i := 0; ; i++ {
+		john.Spec.ContactID = fmt.Sprintf("john-%d", i)
+		if ClaimOf(john, acme).IndexValue() == jane.IndexValue() {
+			break
+		}
+	}
+	c := newCluster(john, claimant("shop", "a", 1))
+	c.expect(t, "shop/a", Title{Owns: true})
+	if contested, err := c.owners.IsContested(t.Context(), jane, types.NamespacedName{Namespace: "shop", Name: "a"}); contested || err != nil {
+		t.Errorf("contested: %t, %v", contested, err)
+	}
+	claimants, err := c.owners.Claimants(t.Context(), jane)
+	if err != nil || len(claimants) != 1 || claimants[0].Name != "a" {
+		t.Errorf("jane is claimed by %v, %v", claimants, err)
 	}
 }
 
