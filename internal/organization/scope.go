@@ -91,7 +91,7 @@ func withoutBookkeeping(object any) (any, error) {
 
 // whatIsDecidedOn keeps of a contact what somebody decides on: spec, status, and of its
 // metadata what is named here. There may be many contacts, so it lets them share what they
-// have in common, and has no room left for conditions to come.
+// have in common.
 func whatIsDecidedOn(object any) (any, error) {
 	contact, ok := object.(*v1alpha1.OpenCXContact)
 	if !ok {
@@ -114,7 +114,6 @@ func whatIsDecidedOn(object any) (any, error) {
 	if attempted := told.AttemptedHash; strings.HasPrefix(attempted, told.AppliedHash) {
 		told.AppliedHash = attempted[:len(told.AppliedHash)]
 	}
-	told.Conditions = slices.Clone(told.Conditions)
 	for i := range told.Conditions {
 		c := &told.Conditions[i]
 		c.Type, c.Status, c.Reason, c.Message = shared(c.Type), shared(c.Status), shared(c.Reason), shared(c.Message)
