@@ -85,7 +85,7 @@ func (m *memory) keep(name types.NamespacedName, r remembered) {
 	m.contacts[name] = r
 }
 
-// cached forgets of contact, which the cache has, what that tells by now.
+// cached forgets of contact, which was read from the cache, what that tells by now.
 func (m *memory) cached(contact *v1alpha1.OpenCXContact) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -234,9 +234,9 @@ func (w watches) counted() handler.EventHandler {
 				count(e.Object, queue)
 			}
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue q) {
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue q) {
 			before, after := e.ObjectOld.(*v1alpha1.OpenCXContact), e.ObjectNew.(*v1alpha1.OpenCXContact)
-			w.r.memory.cached(after)
+			w.r.seen(ctx, client.ObjectKeyFromObject(after))
 			if stateOf(&before.Status) != stateOf(&after.Status) || !before.Status.LastSyncTime.Equal(after.Status.LastSyncTime) || hasNewSpec(e) {
 				count(before, queue) // it may have been of another organization
 				count(after, queue)

@@ -60,8 +60,8 @@ func (r *ContactReconciler) store(ctx context.Context, f *facts, told v1alpha1.O
 	return fmt.Errorf("writing status: %w", err)
 }
 
-// seen has the memory of a contact forget what the cache tells: the watch may have been
-// faster than the answer to a write.
+// seen has the memory of a contact forget what the cache tells. It is called when the cache
+// has another version, and when a write was answered: whichever comes last.
 func (r *ContactReconciler) seen(ctx context.Context, name types.NamespacedName) {
 	contact := &v1alpha1.OpenCXContact{}
 	if err := r.cache.Get(ctx, name, contact, client.UnsafeDisableDeepCopy); err == nil {
