@@ -166,18 +166,23 @@ func (o *Owners) Judge(ctx context.Context, contact *v1alpha1.OpenCXContact, c C
 	if current != nil && current.name != name {
 		o.wake(current.name) // it has to say so
 	}
-	o.set(&owner{name, c, own})
+	o.set(owner{name, c, own})
 	return Title{Owns: true}, nil
 }
 
-func (o *Owners) set(to *owner) {
-	if before := o.byClaim[to.claim]; before != nil {
-		delete(o.byName, before.name)
-	}
+func (o *Owners) set(to owner) {
 	if to.rank.accepted() {
 		delete(o.vacant, to.claim) // until then, one that was applied again is no older than others
 	}
-	o.byClaim[to.claim], o.byName[to.name] = to, to
+	before := o.byClaim[to.claim]
+	if before != nil && before.name == to.name {
+		*before = to
+		return
+	}
+	if before != nil {
+		delete(o.byName, before.name)
+	}
+	o.byClaim[to.claim], o.byName[to.name] = &to, &to
 }
 
 // current returns the owner of c, nil when there is none, and another one when the last has
