@@ -94,7 +94,7 @@ func TestAContactOfABusyNamespaceSaysInTimeThatItWaits(t *testing.T) {
 		known := organization.New(organization.Options{Cache: server, Limit: budget.DefaultLimit, Share: 1})
 		r := &ContactReconciler{
 			Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil), Lease: func(time.Duration) error { return nil }},
-			cache:   server, live: server, organizations: known, owners: ownership.NewOwners(server, known.MayUse, nil),
+			cache:   server, live: server, organizations: known, owners: ownership.NewOwners(server, known.NameFor, known.MayUse, nil),
 			budget: budget.New(budget.Options{Limit: budget.DefaultLimit}), memory: newMemory(), reads: newReads(1),
 		}
 		for range 10_000 {
