@@ -43,7 +43,13 @@ test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packag
 
 .PHONY: test-e2e
 test-e2e: ## Test the real binary under faults: kills, restarts, a broken network, an OpenCX that misbehaves. Takes half an hour.
-	@$(WITH_CONTROL_PLANE) go test -tags faults -count=1 -timeout 90m ./test/e2e -ginkgo.label-filter='!soak' $(ARGS)
+	@$(WITH_CONTROL_PLANE) go test -tags faults -count=1 -timeout 2h ./test/e2e -ginkgo.timeout=2h -ginkgo.label-filter='!soak' $(ARGS)
+
+DURATION ?= 1h
+
+.PHONY: soak
+soak: ## Change contacts and break things for DURATION, such as 24h, and see that the operator does not grow. ARGS adds flags.
+	@$(WITH_CONTROL_PLANE) go test -tags faults -count=1 -timeout 0 -v ./test/e2e -ginkgo.timeout=8760h -ginkgo.label-filter=soak -soak=$(DURATION) $(ARGS)
 
 .PHONY: test-browser
 test-browser: ## Test the simulator's page in Chromium, which must be installed.
