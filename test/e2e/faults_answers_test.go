@@ -57,8 +57,8 @@ var _ = Describe("Whatever OpenCX answers,", func() {
 		Eventually(ctx, func(g Gomega) {
 			g.Expect(k8s.Get(ctx, operatortest.DeployedOrganization, organization)).To(Succeed())
 			ready := meta.FindStatusCondition(organization.Status.Conditions, v1alpha1.ReadyCondition)
-			g.Expect(ready).NotTo(BeNil())
-			g.Expect([]string{string(ready.Status), ready.Reason}).To(Equal([]string{"False", v1alpha1.UnauthorizedReason}))
+			g.Expect(ready.Status).To(Equal(metav1.ConditionFalse))
+			g.Expect(ready.Reason).To(Equal(v1alpha1.UnauthorizedReason))
 		}).Should(Succeed())
 		// All who wait wait for the key, whether they tried it or not.
 		Eventually(ctx, func(g Gomega) {
