@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -26,27 +27,43 @@ func (w *world) awaitAccepted(ctx SpecContext, n int) {
 	Eventually(ctx, w.accepted).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(BeNumerically(">=", n))
 }
 
-// refuse is an API server that is slow, and refuses what a busy one does.
-func refuse(r *http.Request) operatortest.APIFault {
-	fault := operatortest.APIFault{Delay: time.Duration(rand.IntN(300)) * time.Millisecond} //nolint:gosec // it is a fault
-	answer := func(code int32, reason metav1.StatusReason) {
-		fault.Status = &metav1.Status{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Code: code, Reason: reason, Message: "injected",
+// refusing is an API server that is slow, and refuses what a busy one does: but nothing
+// more than twice in a row, so that whoever goes on can write what is true in time.
+func refusing() func(*http.Request) operatortest.APIFault {
+	var mu sync.Mutex
+	refused := map[string]int{} // in a row
+	return func(r *http.Request) operatortest.APIFault {
+		mu.Lock()
+		defer mu.Unlock()
+		fault := operatortest.APIFault{Delay: time.Duration(rand.IntN(300)) * time.Millisecond} //nolint:gosec // it is a fault
+		what := r.Method + r.URL.Path
+		chance := rand.IntN(100) //nolint:gosec // likewise
+		var reason metav1.StatusReason
+		var code int32
+		var details *metav1.StatusDetails
+		switch {
+		case refused[what] == 2:
+		case chance < 3:
+			code, reason = http.StatusInternalServerError, metav1.StatusReasonInternalError
+		case chance < 6:
+			code, reason = http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
+		case r.Method == http.MethodGet:
+		case chance < 26:
+			code, reason, details = http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, &metav1.StatusDetails{RetryAfterSeconds: 1}
+		case chance < 46 && r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/status"):
+			code, reason = http.StatusConflict, metav1.StatusReasonConflict
 		}
+		if code == 0 {
+			delete(refused, what)
+			return fault
+		}
+		refused[what]++
+		fault.Status = &metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+			Code: code, Reason: reason, Details: details, Message: "injected",
+		}
+		return fault
 	}
-	switch chance := rand.IntN(100); { //nolint:gosec // likewise
-	case chance < 3:
-		answer(http.StatusInternalServerError, metav1.StatusReasonInternalError)
-	case chance < 6:
-		answer(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
-	case r.Method == http.MethodGet:
-	case chance < 26:
-		answer(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
-		fault.Status.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
-	case chance < 46 && r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/status"):
-		answer(http.StatusConflict, metav1.StatusReasonConflict)
-	}
-	return fault
 }
 
 var _ = Describe("A control plane", func() {
@@ -100,7 +117,7 @@ var _ = Describe("A control plane", func() {
 		w := newWorld(ctx, 3, opencxtest.Options{})
 		w.start(ctx, "a")
 		w.leader(ctx)
-		w.api.Inject(refuse)
+		w.api.Inject(refusing())
 		w.declare(ctx, 200)
 		changing, stop := context.WithTimeout(ctx, 45*time.Second)
 		defer stop()
