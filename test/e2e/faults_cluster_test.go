@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
@@ -25,6 +27,21 @@ import (
 func (w *world) awaitAccepted(ctx SpecContext, n int) {
 	GinkgoHelper()
 	Eventually(ctx, w.accepted).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(BeNumerically(">=", n))
+}
+
+// awaitEdit edits a contact and waits until OpenCX receives that. It returns where in the
+// journal. One watch tells of all contacts, in order: what was done to others before is
+// known by then.
+func (w *world) awaitEdit(ctx SpecContext, name types.NamespacedName) (at int) {
+	GinkgoHelper()
+	w.edit(ctx, name)
+	Eventually(ctx, func() int {
+		at = slices.IndexFunc(w.simulator.Journal(), func(r opencxtest.Request) bool {
+			return r.Path == "/contacts/"+contactID(name) && versionIn(r.Body).Manifest == w.manifest[name]
+		})
+		return at
+	}).WithTimeout(patience).Should(BeNumerically(">=", 0))
+	return at
 }
 
 // refusing is an API server that is slow, and refuses what a busy one does: but nothing
@@ -133,13 +150,8 @@ var _ = Describe("A control plane", func() {
 		w := newWorld(ctx, 3, opencxtest.Options{})
 		w.declare(ctx, 240)
 		w.start(ctx, "a")
-		for i, change := range []string{
-			`{}`,
-			`{"metadata":{"labels":{"team":"crm"}}}`,
-			// With another schema the API server ends all watches.
-			`{"spec":{"names":{"categories":["opencx","crm"]}}}`,
-		} {
-			w.awaitAccepted(ctx, 50*(i+1)+random.IntN(50))
+		apply := func(accepted int, change string) {
+			w.awaitAccepted(ctx, accepted+random.IntN(50))
 			for _, crd := range []string{"opencxcontacts", "opencxorganizations"} {
 				kubectl("patch", "crd", crd+".contacts.open.cx", "--type=merge", "-p", change)
 			}
@@ -147,6 +159,14 @@ var _ = Describe("A control plane", func() {
 			kubectl("apply", "--server-side", "--force-conflicts", "-k", filepath.Join(root, "config", "crd"))
 			w.edit(ctx, w.any(random))
 		}
+		apply(50, `{}`)
+		apply(100, `{"metadata":{"labels":{"team":"crm"}}}`)
+		// With another schema the API server ends all watches, and begins none until it has
+		// read all objects anew: nobody knows of an edit meanwhile.
+		end := w.excuse()
+		apply(150, `{"spec":{"names":{"categories":["opencx","crm"]}}}`)
+		w.awaitEdit(ctx, w.any(random))
+		end()
 		w.settle(ctx)
 		w.check(ctx, allowances{repeats: 0})
 	})

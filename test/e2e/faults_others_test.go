@@ -136,19 +136,7 @@ var _ = Describe("Others", func() {
 		going.Spec.Finalizers = nil
 		Expect(k8s.SubResource("finalize").Update(ctx, going)).To(Succeed())
 
-		// One watch tells of all contacts, in order: who sends this edit knows of the deletions.
-		last := w.any(random)
-		w.edit(ctx, last)
-		told := 0
-		Eventually(ctx, func() bool {
-			for i, r := range w.simulator.Journal() {
-				if r.Path == "/contacts/"+contactID(last) && versionIn(r.Body).Manifest == w.manifest[last] {
-					told = i
-					return true
-				}
-			}
-			return false
-		}).WithTimeout(patience).Should(BeTrue())
+		told := w.awaitEdit(ctx, w.any(random))
 		w.settle(ctx)
 		late := 0
 		for _, r := range w.simulator.Journal()[told:] {
