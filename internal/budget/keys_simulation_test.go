@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/opencx-labs/opencx-operator/internal/operatortest/history"
 )
 
 // Organizations whose key OpenCX never accepts share a tenth of the limit, and the one
@@ -60,7 +62,7 @@ func (w *world) bogus(n, namespaces int, rotated time.Duration) {
 			first = r.at.Sub(w.start) - came
 		}
 	}
-	most := crowded(others, w.limit.Window)
+	most := history.MostIn(others, w.limit.Window)
 	w.t.Logf("the first request after %.1f s, all done after %.0f s; the others sent at most %d in a window", first.Seconds(), took.Seconds(), most)
 	if first == 0 || first > time.Minute {
 		w.t.Errorf("its first request went after %s, want within a minute", first)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/opencx-labs/opencx-operator/internal/operatortest/history"
 )
 
 // office is where organizations change. Their contacts always want more than the limit
@@ -143,7 +145,7 @@ func (w *world) counted() {
 	w.t.Helper()
 	most := 0
 	for _, times := range w.arrived {
-		most = max(most, crowded(times, w.limit.Window))
+		most = max(most, history.MostIn(times, w.limit.Window))
 	}
 	w.t.Logf("%d requests, at most %d of one key or organization in a window, %d refused", len(w.sent), most, w.refused)
 	if len(w.sent) < 5*w.limit.Requests {

@@ -269,18 +269,6 @@ func (w *world) requests(from, to time.Duration, which func(r request) bool) (n 
 
 func anyRequest(request) bool { return true }
 
-// crowded is the most that came within one window of a number of times, ascending.
-func crowded(times []time.Time, window time.Duration) (most int) {
-	first := 0
-	for i, at := range times {
-		for at.Sub(times[first]) >= window {
-			first++
-		}
-		most = max(most, i-first+1)
-	}
-	return most
-}
-
 // waits are how long people waited.
 type waits []time.Duration
 

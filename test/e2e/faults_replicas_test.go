@@ -41,6 +41,15 @@ func (w *world) hasNewest(names []types.NamespacedName) bool {
 	return true
 }
 
+// startTwo starts a replica that leads, and another one.
+func (w *world) startTwo(ctx SpecContext) {
+	GinkgoHelper()
+	w.args = []string{"--leader-elect"}
+	w.start(ctx, "a")
+	w.leader(ctx)
+	w.start(ctx, "b")
+}
+
 // again starts a replica of the kind of one that has ended.
 func (w *world) again(ctx SpecContext, r *replica) {
 	GinkgoHelper()
@@ -52,10 +61,7 @@ var _ = Describe("Two replicas", func() {
 		const contacts, kills = 1000, 20
 		random := newRandom()
 		w := newWorld(ctx, 3, opencxtest.Options{})
-		w.args = []string{"--leader-elect"}
-		w.start(ctx, "a")
-		w.leader(ctx)
-		w.start(ctx, "b")
+		w.startTwo(ctx)
 		w.declare(ctx, contacts)
 		for kill := range kills {
 			leader, _ := w.leader(ctx)
@@ -76,10 +82,7 @@ var _ = Describe("Two replicas", func() {
 		const pauses = 3
 		random := newRandom()
 		w := newWorld(ctx, 2, opencxtest.Options{})
-		w.args = []string{"--leader-elect"}
-		w.start(ctx, "a")
-		w.leader(ctx)
-		w.start(ctx, "b")
+		w.startTwo(ctx)
 		w.declare(ctx, 60)
 		w.settle(ctx)
 		for range pauses {
@@ -108,10 +111,7 @@ var _ = Describe("Two replicas", func() {
 	It("send exactly one request for each of the changes of ten minutes", func(ctx SpecContext) {
 		random := newRandom()
 		w := newWorld(ctx, 3, opencxtest.Options{})
-		w.args = []string{"--leader-elect"}
-		w.start(ctx, "a")
-		w.leader(ctx)
-		w.start(ctx, "b")
+		w.startTwo(ctx)
 		changing, stop := context.WithTimeout(ctx, 10*time.Minute)
 		defer stop()
 		w.generate(changing, random, 80*time.Millisecond, 1000)
