@@ -111,13 +111,9 @@ func (f *facts) resyncInterval() time.Duration {
 // request to anybody, unless the cache is older than what this process wrote. ok is
 // false when the contact is gone or going.
 func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName) (f facts, ok bool, err error) {
-	contact := &v1alpha1.OpenCXContact{}
+	known, contact := r.memory.of(name), &v1alpha1.OpenCXContact{}
 	err = r.cache.Get(ctx, name, contact, client.UnsafeDisableDeepCopy)
-	var known remembered
-	if err == nil {
-		known = r.memory.of(contact)
-	}
-	if known.newerThan(contact) {
+	if err == nil && known.newerThan(contact) {
 		contact = &v1alpha1.OpenCXContact{}
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
@@ -127,6 +123,9 @@ func (r *ContactReconciler) look(ctx context.Context, name types.NamespacedName)
 		return f, false, nil
 	} else if err != nil {
 		return f, false, fmt.Errorf("reading contact: %w", err)
+	}
+	if known.uid != contact.UID {
+		known = remembered{}
 	}
 	f = facts{
 		contact: contact, status: contact.Status, last: known.sent, attemptEnded: known.attemptEnded,

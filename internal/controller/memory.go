@@ -51,14 +51,12 @@ type remembered struct {
 
 func newMemory() *memory { return &memory{contacts: map[types.NamespacedName]remembered{}} }
 
-func (m *memory) of(contact *v1alpha1.OpenCXContact) remembered {
+// of is what is remembered of the contact of that name, or of one that had it before. It is
+// to be asked before the cache: what that tells meanwhile is forgotten.
+func (m *memory) of(name types.NamespacedName) remembered {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.contacts[client.ObjectKeyFromObject(contact)]
-	if r.uid != contact.UID {
-		return remembered{}
-	}
-	return r
+	return m.contacts[name]
 }
 
 // update changes what is remembered of contact, and not of another one that had
@@ -130,7 +128,7 @@ func (m *memory) compared(contact *v1alpha1.OpenCXContact, listing *drift.Listin
 	})
 }
 
-// newerThan says that contact is older than what was remembered of it.
+// newerThan says that contact is older than what was remembered of its name.
 func (r remembered) newerThan(contact *v1alpha1.OpenCXContact) bool {
 	if r.resourceVersion == "" {
 		return false

@@ -20,7 +20,7 @@ func TestWhatOpenCXListsIsKeptWhenAnotherProcessHasWritten(t *testing.T) {
 	m.list(contact, drift.Listing{Done: func() { done = true }})
 	m.wrote(contact, "7", nil)
 	m.overtaken(contact, "8")
-	if known := m.of(contact); done || known.listing == nil || known.resourceVersion != "8" {
+	if known := m.of(client.ObjectKeyFromObject(contact)); done || known.listing == nil || known.resourceVersion != "8" {
 		t.Errorf("done: %t, listing: %v, version: %q", done, known.listing, known.resourceVersion)
 	}
 	again := contact.DeepCopy()
@@ -88,7 +88,7 @@ func TestTheEndOfAnAttemptIsRememberedForWhatIsToBeCompared(t *testing.T) {
 	m.list(contact, drift.Listing{Done: func() {}})
 	m.ended(contact, testTime)
 	m.cached(contact)
-	if got := m.of(contact).attemptEnded; got != testTime {
+	if got := m.of(client.ObjectKeyFromObject(contact)).attemptEnded; got != testTime {
 		t.Errorf("remembered is %s", got)
 	}
 }

@@ -24,7 +24,7 @@ func TestWhatAnotherOrganizationListsIsNotCompared(t *testing.T) {
 		Organization: types.NamespacedName{Namespace: "crm", Name: "before"},
 	})
 	f := facts{
-		contact: contact, title: ownership.Title{Owns: true}, hash: "v1:1", listing: r.memory.of(contact).listing,
+		contact: contact, title: ownership.Title{Owns: true}, hash: "v1:1", listing: r.memory.of(types.NamespacedName{Namespace: contact.Namespace, Name: contact.Name}).listing,
 		organization: organization.Organization{Name: types.NamespacedName{Namespace: "crm", Name: "now"}},
 	}
 	stored, err := r.compare(t.Context(), &f, decide(f, time.Now()))

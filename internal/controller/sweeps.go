@@ -52,7 +52,7 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 		}
 		told, is := &contact.Status, stateOf(&contact.Status)
 		// The cache may not know yet what the last sweep came to.
-		lags := s.r.memory.of(contact).newerThan(contact)
+		lags := s.r.memory.of(client.ObjectKeyFromObject(contact)).newerThan(contact)
 		seen := is.drift == v1alpha1.VerifiedReason || wantsRepair(is.drift) || lags
 		switch {
 		case !may[contact.Namespace], policyOf(contact) == v1alpha1.DriftIgnore, is.reason == v1alpha1.DuplicateReason:
