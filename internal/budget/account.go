@@ -225,13 +225,7 @@ func (a *account) nextChange(longest time.Duration, now time.Time) time.Time {
 	if a.queue.len > 0 {
 		return a.nextCall(now)
 	}
-	if last := a.lastUsed(); !last.IsZero() {
-		return latest(a.forget(), last.Add(longest))
-	}
-	if next := a.forget(); next.After(now) {
-		return next
-	}
-	return time.Time{}
+	return latest(a.forget(), a.lastUsed().Add(longest))
 }
 
 // nextCall is when the first in the queue can be called, as far as that depends on

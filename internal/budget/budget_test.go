@@ -563,6 +563,30 @@ func TestAccountsOfOrganizationsThatAreGoneAreForgottenWhileTheirKeyIsUsed(t *te
 	})
 }
 
+// As when an organization is renamed, and gets another key before anything is sent for it.
+func TestWhoHasNotSentYetGetsNoEmptyWindowByTwoKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})
+		renamed, before := ask(orgB, "b"), ask(orgA, "a")
+		renamed.Key.Content = before.Key.Content
+		for range 3 {
+			take(t, b, before).Accepted()
+		}
+		for _, key := range []string{before.Key.Content, "another", "a third"} {
+			renamed.Key.Content = key
+			mustWait(t, b, renamed)
+			b.Withdraw(renamed.Asker)
+		}
+		time.Sleep(time.Minute)
+		take(t, b, renamed).Accepted()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if len(b.accounts)+len(b.ledgers) != 0 {
+			t.Errorf("%d accounts and %d ledgers remain", len(b.accounts), len(b.ledgers))
+		}
+	})
+}
+
 func TestWhatIsSentWithAFormerKeyCountsForAWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}})

@@ -37,10 +37,11 @@ func (a *account) pacedFrom(p *pacing, now time.Time) (at time.Time, free int) {
 	return at, free
 }
 
-// lastUsed is when the account last used a slot, or the last one was used of those that it
-// alone remembers; zero when there is none.
+// lastUsed is when the account last used a slot, or, at the latest, the last one was used of
+// those that it alone remembers, or alone knows to count for it: with an earlier key, or by
+// another name.
 func (a *account) lastUsed() time.Time {
-	last := a.usedAt
+	last := latest(a.usedAt, a.formerUntil)
 	for _, l := range a.ledgers {
 		if n := len(l.entries); n > 0 && l.users == 1 {
 			last = latest(last, l.entries[n-1].at)
