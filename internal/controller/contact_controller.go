@@ -87,9 +87,10 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, nil
 	}
 	// Whoever was called has come. What waits is told again behind all else, unless it
-	// says still that it is Ready.
+	// says still that it is Ready. So is what is accepted: the queue keeps the higher
+	// priority, and what concerns thousands would come before what people edit then.
 	priority := 0
-	if d.step == send && result.answer == nil && !stateOf(&told).isReady() {
+	if d.step == send && result.answer == nil && !stateOf(&told).isReady() || told.AppliedHash == f.hash {
 		priority = handler.LowPriority
 	}
 	return ctrl.Result{RequeueAfter: max(time.Until(next), time.Millisecond), Priority: &priority}, nil

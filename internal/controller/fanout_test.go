@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,11 +11,16 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/budget"
+	"github.com/opencx-labs/opencx-operator/internal/desired"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
+	"github.com/opencx-labs/opencx-operator/internal/ownership"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
@@ -33,6 +39,54 @@ func TestAnEditIsLookedAtBeforeWhatAnObjectConcerns(t *testing.T) {
 		got, _ := q.Get()
 		if q.Done(got); got != named(want) {
 			t.Errorf("looked at %s, want %s", got.Name, want)
+		}
+	}
+}
+
+// As one who is synced is looked at again when it is to be sent again.
+func TestAnEditIsLookedAtBeforeWhatAnObjectConcernsThoughAllAreToBeSentAgain(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	baseURL, err := opencx.ParseBaseURL("https://api.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	acme := &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "acme"}}
+	stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(acme)
+	var all []reconcile.Request
+	for _, name := range []string{"a", "b", "edited"} {
+		c := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Generation: 1}}
+		c.Spec.ContactID, c.Spec.OrganizationRef = name, &v1alpha1.OrganizationReference{Name: "acme"}
+		hash := desired.Hash(&c.Spec, nil, desired.To{API: baseURL.String(), Organization: "shop/acme"})
+		c.Status = v1alpha1.OpenCXContactStatus{ObservedGeneration: 1, AppliedHash: hash, AttemptedHash: hash, Organization: "shop/acme", LastSyncTime: new(metav1.Now())}
+		status.Mark(&c.Status.Conditions, 1, metav1.ConditionTrue, v1alpha1.SyncedReason, acceptedMessage)
+		stored, all = stored.WithObjects(c).WithStatusSubresource(c), append(all, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
+	}
+	cache := stored.WithIndex(&v1alpha1.OpenCXContact{}, ownership.Index, func(client.Object) []string { return nil }).Build()
+	known := organization.New(organization.Options{Cache: cache, Limit: budget.DefaultLimit, Share: 1, ResyncInterval: 24 * time.Hour})
+	r := &ContactReconciler{
+		Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil), Lease: func(time.Duration) error { return nil }},
+		cache:   cache, live: cache, organizations: known, owners: ownership.NewOwners(cache, known.NameFor, known.MayUse, nil),
+		budget: budget.New(budget.Options{Limit: budget.DefaultLimit}), memory: newMemory(),
+	}
+	q := newQueue("fan-out")
+	defer q.ShutDown()
+	for _, contact := range all {
+		result, err := r.Reconcile(t.Context(), contact)
+		if err != nil || result.RequeueAfter < time.Hour {
+			t.Fatalf("looked at again after %s, %v", result.RequeueAfter, err)
+		}
+		q.AddWithOpts(priorityqueue.AddOpts{After: result.RequeueAfter, Priority: result.Priority}, contact)
+	}
+	fanOut(0, func(context.Context, client.Object) []reconcile.Request { return all }).
+		Update(t.Context(), event.UpdateEvent{ObjectOld: &corev1.ConfigMap{}, ObjectNew: &corev1.ConfigMap{}}, q.PriorityQueue)
+	q.Add(all[2])
+	for _, i := range []int{2, 0, 1} {
+		got, _ := q.Get()
+		if q.Done(got); got != all[i] {
+			t.Errorf("looked at %s, want %s", got.Name, all[i].Name)
 		}
 	}
 }
