@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -583,6 +584,47 @@ func TestWhoHasNotSentYetGetsNoEmptyWindowByTwoKeys(t *testing.T) {
 		synctest.Wait()
 		if len(b.accounts)+len(b.ledgers) != 0 {
 			t.Errorf("%d accounts and %d ledgers remain", len(b.accounts), len(b.ledgers))
+		}
+	})
+}
+
+// As when what an account wanted is saved only after it was forgotten.
+func TestAnAccountThatIsForgottenTakesNoKeyFromOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs, goesOn := false, make(chan struct{})
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}, Save: func(context.Context, map[string]Reservation) (map[string]Reservation, error) {
+			if hangs {
+				<-goesOn
+			}
+			return nil, nil
+		}})
+		saved := func(a Ask) *Slot {
+			t.Helper()
+			mustWait(t, b, a)
+			synctest.Wait()
+			return take(t, b, a)
+		}
+		rotated, follower := ask(orgA, "a"), ask(orgB, "b")
+		follower.Key.Content = rotated.Key.Content
+		saved(rotated).Accepted()
+		saved(follower).Accepted()
+		rotated.Key.Content = "another"
+		saved(rotated).Accepted()
+		time.Sleep(limit3.Window - time.Second)
+		lasts := saved(follower)
+		time.Sleep(callTimeout)
+		hangs = true
+		mustWait(t, b, rotated)
+		b.Withdraw(rotated.Asker)
+		time.Sleep(2 * time.Second)
+		if b.accounts[orgA] != nil {
+			t.Fatal("the account is remembered")
+		}
+		lasts.Accepted()
+		close(goesOn)
+		synctest.Wait()
+		if b.ledgers[follower.Key.Content] != b.accounts[orgB].current {
+			t.Error("whoever comes to the key of the other one does not find what that sent")
 		}
 	})
 }

@@ -148,6 +148,7 @@ func (b *Budget) schedule(acct *account, now time.Time) {
 		for _, l := range acct.ledgers {
 			b.drop(l)
 		}
+		acct.ledgers = nil // who wanted more reserved for it may have it served once more
 	}
 }
 
