@@ -122,10 +122,10 @@ func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 		}
 		if name == unprovenName {
 			b.unproven.inherit(more.entries)
-			for _, acct := range b.accounts {
-				if !acct.current.proven {
-					acct.count(&b.before[name].ledger, now.Add(b.options.CallTimeout))
-				}
+		}
+		for _, acct := range b.accounts {
+			if before := &b.before[name].ledger; name == unprovenName && !acct.current.proven || slices.Contains(acct.ledgers, before) {
+				acct.count(before, now.Add(b.options.CallTimeout))
 			}
 		}
 		if acct := b.accounts[name]; acct != nil {

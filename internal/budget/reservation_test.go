@@ -104,6 +104,25 @@ func runSaved(t *testing.T, name string, limit Limit, test func(t *testing.T, b 
 	})
 }
 
+// As when the process before this one saves once more, after this one has loaded.
+func TestWhatIsRestoredLaterCountsForAWindowToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit4 := Limit{Requests: 4, Window: time.Minute}
+		b := New(Options{Limit: limit4, CallTimeout: callTimeout, Wake: func(Asker) {}, Active: func(string) bool { return false }})
+		a := ask(orgA, "a") // perhaps with the key of the other one
+		a.Limit = limit4
+		b.Restore(map[string]Reservation{orgB: {Window: time.Minute, Open: 1}})
+		take(t, b, a).Accepted()
+		time.Sleep(30 * time.Second)
+		b.Restore(map[string]Reservation{orgB: {Window: time.Minute, Open: 2}})
+		time.Sleep(30 * time.Second)
+		take(t, b, a).Accepted()
+		time.Sleep(limit4.Window + callTimeout - 31*time.Second)
+		take(t, b, a).Accepted()
+		mustWait(t, b, a)
+	})
+}
+
 func TestReservations(t *testing.T) {
 	limit20 := Limit{Requests: 20, Window: time.Minute}
 	runSaved(t, "one save per block, none when idle", limit20, func(t *testing.T, b *Budget, w *woken, l *store) {
