@@ -59,6 +59,20 @@ func (m *memory) of(name types.NamespacedName) remembered {
 	return m.contacts[name]
 }
 
+// ahead is what is remembered of those that were written, and of which the cache may not
+// know that yet. It is to be asked before the cache too.
+func (m *memory) ahead() map[types.NamespacedName]remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ahead := map[types.NamespacedName]remembered{}
+	for name, r := range m.contacts {
+		if r.resourceVersion != "" {
+			ahead[name] = r
+		}
+	}
+	return ahead
+}
+
 // update changes what is remembered of contact, and not of another one that had
 // its name before.
 func (m *memory) update(contact *v1alpha1.OpenCXContact, change func(*remembered)) {

@@ -19,6 +19,7 @@ import (
 type lone struct {
 	client.Client
 	contact v1alpha1.OpenCXContact
+	learns  func() // just after the contact was listed
 }
 
 func (l lone) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
@@ -29,18 +30,18 @@ func (l lone) Get(_ context.Context, name client.ObjectKey, into client.Object, 
 
 func (l lone) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
 	into.(*v1alpha1.OpenCXContactList).Items = []v1alpha1.OpenCXContact{l.contact}
+	l.learns()
 	return nil
 }
 
 // planFor is what a sweep would be for with that contact alone.
 func planFor(t *testing.T, contact v1alpha1.OpenCXContact, began, full time.Time) drift.Plan {
 	t.Helper()
-	return planWith(t, newMemory(), contact, began, full)
+	return planWith(t, newMemory(), lone{contact: contact, learns: func() {}}, began, full)
 }
 
-func planWith(t *testing.T, remembers *memory, contact v1alpha1.OpenCXContact, began, full time.Time) drift.Plan {
+func planWith(t *testing.T, remembers *memory, cache lone, began, full time.Time) drift.Plan {
 	t.Helper()
-	cache := lone{contact: contact}
 	s := swept{r: &ContactReconciler{cache: cache, memory: remembers, organizations: organization.New(organization.Options{Cache: cache})}}
 	s.r.Drift = drift.DefaultTiming
 	plan, err := s.Plan(t.Context(), types.NamespacedName{Namespace: "shop", Name: "default"}, began, full)
@@ -109,10 +110,19 @@ func TestWhatSweepsOfAllContactsLookFor(t *testing.T) {
 		if tt.drift != "" {
 			contact.Status.Conditions = []metav1.Condition{{Type: v1alpha1.DriftedCondition, Reason: tt.drift, LastTransitionTime: metav1.NewTime(now.Add(-time.Hour))}}
 		}
-		remembers := newMemory()
-		remembers.wrote(&contact, tt.wrote, nil)
-		if plan := planWith(t, remembers, contact, now, time.Time{}); !plan.Contacts || plan.Unlisted != tt.want {
-			t.Errorf("%s: %+v; looked for: want %t", name, plan, tt.want)
+		written := contact
+		written.ResourceVersion = tt.wrote
+		for _, learns := range []bool{false, true} {
+			remembers := newMemory()
+			remembers.wrote(&contact, tt.wrote, nil)
+			cache := lone{contact: contact, learns: func() {
+				if learns {
+					remembers.cached(&written)
+				}
+			}}
+			if plan := planWith(t, remembers, cache, now, time.Time{}); !plan.Contacts || plan.Unlisted != tt.want {
+				t.Errorf("%s, which the cache comes to know %t: %+v; looked for: want %t", name, learns, plan, tt.want)
+			}
 		}
 	}
 }

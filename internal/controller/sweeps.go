@@ -26,6 +26,7 @@ type swept struct {
 
 // Plan implements drift.Contacts.
 func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full time.Time) (plan drift.Plan, err error) {
+	ahead := s.r.memory.ahead()
 	var contacts v1alpha1.OpenCXContactList
 	if err := s.r.cache.List(ctx, &contacts, client.MatchingFields{organization.Index: name.String()}, client.UnsafeDisableDeepCopy); err != nil {
 		return plan, fmt.Errorf("listing the contacts of a sweep: %w", err)
@@ -52,7 +53,7 @@ func (s swept) Plan(ctx context.Context, name types.NamespacedName, began, full 
 		}
 		told, is := &contact.Status, stateOf(&contact.Status)
 		// The cache may not know yet what the last sweep came to.
-		lags := s.r.memory.of(client.ObjectKeyFromObject(contact)).newerThan(contact)
+		lags := ahead[client.ObjectKeyFromObject(contact)].newerThan(contact)
 		seen := is.drift == v1alpha1.VerifiedReason || wantsRepair(is.drift) || lags
 		switch {
 		case !may[contact.Namespace], policyOf(contact) == v1alpha1.DriftIgnore, is.reason == v1alpha1.DuplicateReason:
