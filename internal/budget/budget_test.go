@@ -617,6 +617,7 @@ func TestAnAccountThatIsForgottenTakesNoKeyFromOthers(t *testing.T) {
 		mustWait(t, b, rotated)
 		b.Withdraw(rotated.Asker)
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if b.accounts[orgA] != nil {
 			t.Fatal("the account is remembered")
 		}
