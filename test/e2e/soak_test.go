@@ -118,14 +118,13 @@ var troubles = []struct {
 			w.excusedRepeats += w.accepted() - before + inFlight // of any of them the answer may be lost
 		}
 	}},
-	{"the API server refuses", func(_ SpecContext, w *world, random *rand.Rand) func() {
-		seed := random.Uint64()
+	{"the API server refuses", func(_ SpecContext, w *world, _ *rand.Rand) func() {
 		end := w.excuse()
 		w.api.Inject(func(r *http.Request) operatortest.APIFault {
 			if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/leases/") {
 				return operatortest.APIFault{Delay: time.Duration(rand.IntN(100)) * time.Millisecond} //nolint:gosec // of no consequence
 			}
-			if seed++; seed%5 > 0 {
+			if rand.IntN(5) > 0 { //nolint:gosec // likewise; random is for one at a time
 				return operatortest.APIFault{}
 			}
 			return operatortest.APIFault{Status: &metav1.Status{
