@@ -90,15 +90,14 @@ func (r *replica) weigh(ctx context.Context, profiler string) (now weight) {
 	return now
 }
 
-// trouble is what happens to a world for a while.
+// troubles are what happens to a world, each for a while.
 var troubles = []struct {
 	name  string
 	begin func(SpecContext, *world, *rand.Rand) (end func())
 }{
 	{"none", func(SpecContext, *world, *rand.Rand) func() { return func() {} }},
 	{"OpenCX misbehaves", func(_ SpecContext, w *world, random *rand.Rand) func() {
-		// Its own numbers, because it asks for them at any time.
-		unheard := w.misbehave(rand.New(rand.NewPCG(random.Uint64(), 0)), 20) //nolint:gosec // it is to be repeated
+		unheard := w.misbehave(random, 20)
 		return func() {
 			w.simulator.ClearFaults()
 			w.excusedRepeats += unheard()
@@ -181,15 +180,16 @@ var _ = Describe("For as long as is asked", Label("soak"), func() {
 		var weights []weight
 		for began := time.Now(); time.Since(began) < *soakFor; {
 			changing, stop := context.WithTimeout(ctx, time.Duration(20+random.IntN(20))*time.Second)
+			// For the trouble alone, because the changes ask for random's meanwhile.
+			numbers := rand.New(rand.NewPCG(random.Uint64(), 0)) //nolint:gosec // it is to be repeated
 			done := make(chan struct{})
 			go func() {
 				defer GinkgoRecover()
 				defer close(done)
 				w.generate(changing, random, 150*time.Millisecond, soakContacts)
 			}()
-			// Not random's numbers, which the changes ask for meanwhile.
 			trouble := troubles[len(weights)%len(troubles)]
-			end := trouble.begin(ctx, w, rand.New(rand.NewPCG(uint64(len(weights)), 0))) //nolint:gosec // it is to be repeated
+			end := trouble.begin(ctx, w, numbers)
 			<-done
 			stop()
 			end()
