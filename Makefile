@@ -42,8 +42,8 @@ test: ## Run all tests, against a real kube-apiserver and etcd. PKG names packag
 	@$(WITH_CONTROL_PLANE) go test -timeout 30m $(PKG) $(ARGS)
 
 .PHONY: test-e2e
-test-e2e: ## Test the real binary under faults: kills, restarts, a broken network, an OpenCX that misbehaves. Takes half an hour.
-	@$(WITH_CONTROL_PLANE) go test -tags faults -count=1 -timeout 2h ./test/e2e -ginkgo.timeout=2h -ginkgo.label-filter='!soak' $(ARGS)
+test-e2e: ## Test the real binary under faults: kills, restarts, a broken network, an OpenCX that misbehaves. Takes most of an hour, on Linux. ARGS adds flags.
+	@$(WITH_CONTROL_PLANE) go test -tags faults -count=1 -timeout 2h -v ./test/e2e -ginkgo.timeout=2h -ginkgo.label-filter='!soak' $(ARGS)
 
 DURATION ?= 1h
 
