@@ -32,8 +32,6 @@ type allowances struct {
 	// repeats are requests for a state that OpenCX has accepted already: those whose
 	// answer, or whose status, a fault has eaten.
 	repeats int
-	// stale are requests that a process sent after it was stopped in the middle of one.
-	stale int
 }
 
 // settle waits until OpenCX has all that is declared, and each status says so.
@@ -137,7 +135,7 @@ func (w *world) check(ctx SpecContext, allowed allowances) {
 	AddReportEntry("what happened", fmt.Sprintf(
 		"%d requests for %d contacts; at most %d in a window; %d repeated (%d are excused), %d stale; Ready over an unsent change for %s at most",
 		len(times), len(w.contacts), history.MostIn(times, w.limit.Window), len(repeats), allowed.repeats, len(stale), untrue.Round(time.Millisecond)))
-	Expect(len(stale)).To(BeNumerically("<=", allowed.stale), "older states were sent after newer ones: %s", few(stale))
+	Expect(stale).To(BeEmpty(), "older states were sent after newer ones: %s", few(stale))
 	Expect(len(repeats)).To(BeNumerically("<=", allowed.repeats), "states were sent again: %s", few(repeats))
 	w.showsNoSecret(ctx)
 }
