@@ -44,9 +44,9 @@ type scale struct {
 
 // cost is what is compared from row to row.
 type cost struct {
-	contacts, heapSynced, heap, rss float64 // bytes
-	ready                           time.Duration
-	cpu                             float64 // % of one core
+	contacts              float64
+	heapSynced, heap, rss float64 // bytes
+	ready                 time.Duration
 }
 
 // measureScale brings ever more contacts of ordinary size in sync, and measures at each of
@@ -267,7 +267,7 @@ func (s *scale) untilLooks(n float64) error {
 }
 
 // rest measures what nothing costs.
-func (s *scale) rest(r *result, c *cost) error {
+func (s *scale) rest(r *result, _ *cost) error {
 	before, err := s.metric(s.operator, "process_cpu_seconds_total")
 	if err := errors.Join(err, s.begin(), s.pause(s.idle)); err != nil {
 		return err
@@ -277,8 +277,7 @@ func (s *scale) rest(r *result, c *cost) error {
 		return err
 	}
 	requests, err := s.log.next()
-	c.cpu = 100 * (after - before) / s.idle.Seconds()
-	r.atMost("CPU while idle", c.cpu, 1, "%")
+	r.atMost("CPU while idle", 100*(after-before)/s.idle.Seconds(), 1, "%")
 	r.atMost("requests to OpenCX while idle", float64(len(s.simulator.Journal())), 0, "")
 	r.atMost("requests to the API server while idle, but for WATCHes", float64(count(requests, apiRequest.isNoWatch)), 0, "")
 	return err
