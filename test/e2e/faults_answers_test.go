@@ -46,7 +46,7 @@ var _ = Describe("Whatever OpenCX answers,", func() {
 		w.settle(ctx)
 		synced := slices.Clone(w.names[:10])
 		w.declare(ctx, 200)
-		Eventually(w.accepted).WithTimeout(patience).Should(BeNumerically(">", 100))
+		w.awaitAccepted(ctx, 100)
 		const another = markedKey + "_2"
 		w.simulator.SetKeys(another)
 		revoked := time.Now()

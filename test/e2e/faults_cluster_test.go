@@ -23,12 +23,6 @@ import (
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
-// awaitAccepted waits until OpenCX has carried out n updates.
-func (w *world) awaitAccepted(ctx SpecContext, n int) {
-	GinkgoHelper()
-	Eventually(ctx, w.accepted).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(BeNumerically(">=", n))
-}
-
 // awaitEdit edits a contact and waits until OpenCX receives that. It returns where in the
 // journal. One watch tells of all contacts, in order: what was done to others before is
 // known by then.

@@ -70,7 +70,7 @@ var _ = Describe("On the way to OpenCX", func() {
 		w.settle(ctx)
 		synced := slices.Clone(w.names)
 		w.declare(ctx, 200)
-		Eventually(w.accepted).WithTimeout(patience).Should(BeNumerically(">", 100))
+		w.awaitAccepted(ctx, 100)
 		w.network.Stop()
 		before := r.calls(ctx)
 		const caps = 3
@@ -139,7 +139,7 @@ var _ = Describe("On the way to OpenCX", func() {
 		}
 		r := w.start(ctx, "a")
 		w.declare(ctx, 200)
-		Eventually(w.accepted).WithTimeout(patience).Should(BeNumerically(">", 90))
+		w.awaitAccepted(ctx, 90)
 		early := w.names[:20]
 
 		file("hosts", 0o600, gone)

@@ -28,6 +28,12 @@ func (w *world) accepted() (n int) {
 	return n
 }
 
+// awaitAccepted waits until OpenCX has carried out n updates.
+func (w *world) awaitAccepted(ctx SpecContext, n int) {
+	GinkgoHelper()
+	Eventually(ctx, w.accepted).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(BeNumerically(">=", n))
+}
+
 // hasNewest says that OpenCX has accepted what is declared of each of some contacts.
 func (w *world) hasNewest(names []types.NamespacedName) bool {
 	byContact, _ := w.requests()
@@ -137,10 +143,9 @@ var _ = Describe("Three shards", func() {
 			w.env = []string{"POD_NAMESPACE=" + own}
 			running[name] = shard(name)
 		}
-		Eventually(w.accepted).WithTimeout(patience).Should(BeNumerically(">", 3000))
+		w.awaitAccepted(ctx, 3000)
 		running["b"].Kill()
-		at := w.accepted()
-		Eventually(w.accepted).WithTimeout(patience).Should(BeNumerically(">", at+2000))
+		w.awaitAccepted(ctx, w.accepted()+2000)
 		w.env = []string{"POD_NAMESPACE=shard-b"}
 		shard("b")
 		w.settle(ctx)
