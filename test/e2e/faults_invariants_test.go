@@ -195,6 +195,7 @@ func fetch(ctx context.Context, url string) []byte {
 	response, err := http.DefaultClient.Do(request)
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
+	Expect(response).To(HaveHTTPStatus(http.StatusOK))
 	text, err := io.ReadAll(response.Body)
 	Expect(err).NotTo(HaveOccurred())
 	return text
