@@ -91,6 +91,8 @@ type world struct {
 	replicas   []*replica // also those that have ended
 	namespaces []string
 
+	// mu is held by who writes what follows, because the watch and several who declare
+	// contacts do. Who is the only one to declare them reads names and versions without it.
 	mu       sync.Mutex
 	names    []types.NamespacedName // that exist, in an order that a seed repeats
 	contacts map[types.NamespacedName]*history.Contact
@@ -287,7 +289,7 @@ func persist(do func() error) {
 
 func takesSecret(name types.NamespacedName) bool { return strings.HasSuffix(name.Name, "0") }
 
-// changed notes that a state was declared.
+// changed notes that a state was declared. Who calls it holds the lock.
 func (w *world) changed(name types.NamespacedName) {
 	version := history.Version{Manifest: w.manifest[name]}
 	if takesSecret(name) {
