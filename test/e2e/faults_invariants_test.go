@@ -119,6 +119,9 @@ func (w *world) check(ctx SpecContext, allowed allowances) {
 	var stale, repeats []string
 	var untrue time.Duration
 	now := time.Now()
+	for _, excuse := range w.excused {
+		Expect(excuse[1]).NotTo(BeZero(), "an excuse that began at %s goes on", excuse[0])
+	}
 	for _, name := range slices.SortedFunc(maps.Keys(w.contacts), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }) {
 		contact := w.contacts[name]
 		contact.Requests = byContact[contactID(name)]

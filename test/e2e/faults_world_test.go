@@ -262,12 +262,12 @@ func (w *world) leader(ctx SpecContext) (leader *replica, others []*replica) {
 }
 
 // excuse leaves out of account, until 10 s after it is ended, that nobody can write what
-// is true.
+// is true. It is ended before the next check.
 func (w *world) excuse() (end func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := len(w.excused)
-	w.excused = append(w.excused, history.Interval{time.Now(), time.Now().Add(24 * time.Hour)})
+	w.excused = append(w.excused, history.Interval{time.Now()})
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
