@@ -417,7 +417,7 @@ func (w *world) force(ctx SpecContext) {
 		if slices.Contains(w.namespaces, contact.Namespace) && !meta.IsStatusConditionTrue(contact.Status.Conditions, v1alpha1.ReadyCondition) &&
 			next != nil && time.Until(next.Time) > 5*time.Second {
 			w.forced++
-			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"force-%d"}}}`, v1alpha1.ReconcileAtAnnotation, w.forced)
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ReconcileAtAnnotation, time.Now().Format(time.RFC3339Nano))
 			Expect(k8s.Patch(ctx, &contact, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 		}
 	}
