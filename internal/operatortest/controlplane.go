@@ -37,7 +37,7 @@ type ControlPlane struct {
 	AuditLog string
 
 	environment *envtest.Environment
-	restarted   []func() // ends what Restart has started
+	restarted   map[string]func() // by program: ends what Restart has started
 }
 
 // StartControlPlane starts one with the CRDs of the given folders. With none,
@@ -61,7 +61,7 @@ func StartAuditedControlPlane(crds ...string) (*ControlPlane, error) {
 }
 
 func start(configure func(*ControlPlane) error, crds []string) (_ *ControlPlane, err error) {
-	c := &ControlPlane{Scheme: runtime.NewScheme(), environment: &envtest.Environment{
+	c := &ControlPlane{Scheme: runtime.NewScheme(), restarted: map[string]func(){}, environment: &envtest.Environment{
 		CRDDirectoryPaths:     crds,
 		ErrorIfCRDPathMissing: true,
 		// Never a cluster that the environment names: tests delete what they find.
@@ -98,10 +98,14 @@ func start(configure func(*ControlPlane) error, crds []string) (_ *ControlPlane,
 
 // Stop stops it and leaves nothing behind.
 func (c *ControlPlane) Stop() error {
-	for _, end := range c.restarted {
+	if end := c.restarted["kube-apiserver"]; end != nil {
 		end()
 	}
-	return errors.Join(c.environment.Stop(), os.RemoveAll(c.Folder))
+	err := c.environment.Stop() // before etcd, without which the API server does not end in time
+	if end := c.restarted["etcd"]; end != nil {
+		end()
+	}
+	return errors.Join(err, os.RemoveAll(c.Folder))
 }
 
 // Kubectl runs the control plane's own kubectl as an administrator. The output

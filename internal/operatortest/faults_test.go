@@ -1,6 +1,7 @@
 package operatortest
 
 import (
+	"errors"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,17 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+func TestAControlPlaneStopsInTimeWithAnotherEtcd(t *testing.T) {
+	c, err := StartControlPlane()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Restart(t.Context(), "etcd", 0)
+	if err := errors.Join(err, c.Stop()); err != nil {
+		t.Error(err)
+	}
+}
 
 func TestAControlPlaneThatIsRestartedHasWhatItHad(t *testing.T) {
 	c, err := StartControlPlane(filepath.Join("..", "..", "config", "crd", "bases"))

@@ -42,10 +42,10 @@ func (c *ControlPlane) Restart(ctx context.Context, program string, away time.Du
 		_ = command.Wait() // killed, as a rule
 		close(ended)
 	}()
-	c.restarted = append(c.restarted, func() {
+	c.restarted[program] = func() {
 		_ = command.Process.Kill() // fails for one that has ended
 		<-ended
-	})
+	}
 	return c.waitUntilReady(ctx)
 }
 
