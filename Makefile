@@ -89,7 +89,7 @@ bench: build ## Measure the operator and compare with its goals; takes about hal
 	@$(WITH_CONTROL_PLANE) bin/bench $(ARGS)
 
 .PHONY: bench-scale
-bench-scale: build ## Measure what 1 000, 10 000 and 50 000 contacts cost, and compare with the goals; takes about half an hour. ARGS adds flags.
+bench-scale: build ## Measure what 1 000, 10 000 and 50 000 contacts cost, and compare with the goals; takes a quarter of an hour. ARGS adds flags.
 	@go build -o bin/ ./test/bench
 	@$(WITH_CONTROL_PLANE) bin/bench --scale=1000,10000,50000 --idle=1m $(ARGS)
 
