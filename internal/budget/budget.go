@@ -288,14 +288,15 @@ func (b *Budget) adopt(acct *account, ask Ask, now time.Time) {
 
 // open makes the ledger of a key the one in which an account's requests count. The
 // earlier ones go on counting, and what others sent with this key does, until then. Of a
-// key that nobody knows it may be that an organization that is gone had it before the restart.
+// key that nobody knows it may be that an organization that is gone had it before the restart,
+// and that some of the shared tenth was sent with it before it was accepted.
 func (b *Budget) open(acct *account, key Key, then time.Time) {
 	l, known := b.ledgers[key.Content]
 	if !known {
 		l = &ledger{content: key.Content}
 		b.ledgers[key.Content] = l
 		for name, left := range b.before {
-			if name == unprovenName && !key.Proven || name != unprovenName && name != acct.name && !b.options.Active(name) {
+			if name == unprovenName || name != acct.name && !b.options.Active(name) {
 				acct.count(&left.ledger, then)
 			}
 		}

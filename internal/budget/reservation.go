@@ -124,7 +124,7 @@ func (b *Budget) restore(reservations map[string]Reservation, now time.Time) {
 			b.unproven.inherit(more.entries)
 		}
 		for _, acct := range b.accounts {
-			if before := &b.before[name].ledger; name == unprovenName && !acct.current.proven || slices.Contains(acct.ledgers, before) {
+			if before := &b.before[name].ledger; name == unprovenName || slices.Contains(acct.ledgers, before) {
 				acct.count(before, now.Add(b.options.CallTimeout))
 			}
 		}
@@ -189,7 +189,11 @@ func (b *Budget) reservations(blocks map[*reserved]int, now time.Time) map[strin
 	for name, acct := range b.accounts {
 		b.prune(acct, now)
 		window := max(acct.limit.Window, acct.ceiling.Window)
-		r := Reservation{Window: window, Open: acct.saved.open(blocks), Used: used(window, window/steps, now, acct.ledgers...)}
+		own := slices.DeleteFunc(slices.Clone(acct.ledgers), func(l *ledger) bool {
+			shared := b.before[unprovenName]
+			return shared != nil && l == &shared.ledger // of which the shared tenth tells
+		})
+		r := Reservation{Window: window, Open: acct.saved.open(blocks), Used: used(window, window/steps, now, own...)}
 		if r.Open > 0 || len(r.Used) > 0 {
 			all[name] = r
 		}

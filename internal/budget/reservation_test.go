@@ -104,6 +104,35 @@ func runSaved(t *testing.T, name string, limit Limit, test func(t *testing.T, b 
 	})
 }
 
+// What went out before the key was accepted was of the tenth that all such organizations
+// share, and nothing is saved when that has an answer.
+func TestWhatAKeySentBeforeItWasProvenCountsAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &store{}
+		b := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}, Save: l.save})
+		first, second, third := ask(orgA, "a"), ask(orgA, "b"), ask(orgA, "c")
+		first.Key.Proven, second.Key.Proven = false, false
+		proves, late := takeSaved(t, b, first), takeSaved(t, b, second)
+		proves.Accepted()
+		takeSaved(t, b, third).Accepted()
+		late.Accepted()
+
+		left := l.saves[len(l.saves)-1]
+		again := New(Options{Limit: limit3, CallTimeout: callTimeout, Wake: func(Asker) {}, Save: l.save})
+		again.Restore(left)
+		mustWait(t, again, third)
+		synctest.Wait()
+		// What the shared tenth tells of is not told twice.
+		used := 0
+		for _, u := range l.saves[len(l.saves)-1][orgA].Used {
+			used += u.Slots
+		}
+		if want := left[orgA].Open + left[orgA].Used[0].Slots; used != want {
+			t.Errorf("%d slots count as used, want %d", used, want)
+		}
+	})
+}
+
 // As when the process before this one saves once more, after this one has loaded.
 func TestWhatIsRestoredLaterCountsForAWindowToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
