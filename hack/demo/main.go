@@ -126,7 +126,7 @@ func (d *demo) watch(ctx context.Context) error {
 	lines := make(chan string)
 	for {
 		table, ready, err := d.draw(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		if ready && !repairs {
@@ -134,6 +134,7 @@ func (d *demo) watch(ctx context.Context) error {
 			go d.tellRepair(ctx, lines)
 		}
 		switch {
+		case err != nil: // Ctrl-C in the middle of the view
 		case terminal:
 			_, _ = fmt.Fprint(d.out, "\x1b[H\x1b[2J", table, "\n", told, d.countdown(ctx), d.next(), "\nCtrl-C ends the demo and leaves nothing behind.\n")
 		case table != shown:
@@ -212,7 +213,7 @@ func (d *demo) waitForSamples(ctx context.Context) error {
 	defer cancel()
 	for {
 		table, ready, err := d.draw(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		if ready {

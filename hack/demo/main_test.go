@@ -12,9 +12,13 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
+	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
 // output collects what the demo prints.
@@ -116,6 +120,21 @@ func TestTheCommandsToTryNextDoWhatTheySay(t *testing.T) {
 	_, kubeconfig, _ := strings.Cut(strings.TrimSpace(exports[0]), "=")
 	if _, err := os.Stat(kubeconfig); !os.IsNotExist(err) {
 		t.Errorf("the demo left %s behind: %v", kubeconfig, err)
+	}
+}
+
+func TestCtrlCInTheMiddleOfTheViewIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := interceptor.Funcs{Get: func(ctx context.Context, _ client.WithWatch, _ client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+		cancel()
+		return ctx.Err()
+	}}
+	shown := &output{}
+	d := &demo{out: shown, operator: &operatortest.Operator{}, controlPlane: &operatortest.ControlPlane{
+		Client: fake.NewClientBuilder().WithInterceptorFuncs(cancelled).Build(),
+	}}
+	if err := d.watch(ctx); err != nil || shown.String() != "\nStopping ...\n" {
+		t.Errorf("it shows %q and ends with %v", shown, err)
 	}
 }
 
