@@ -16,11 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
-	"github.com/opencx-labs/opencx-operator/internal/budget"
 	"github.com/opencx-labs/opencx-operator/internal/desired"
-	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
-	"github.com/opencx-labs/opencx-operator/internal/ownership"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
@@ -45,32 +42,18 @@ func TestAnEditIsLookedAtBeforeWhatAnObjectConcerns(t *testing.T) {
 
 // As one who is synced is looked at again when it is to be sent again.
 func TestAnEditIsLookedAtBeforeWhatAnObjectConcernsThoughAllAreToBeSentAgain(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	baseURL, err := opencx.ParseBaseURL("https://api.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	acme := &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "acme"}}
-	stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(acme)
+	objects := []client.Object{&v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "acme"}}}
 	var all []reconcile.Request
 	for _, name := range []string{"a", "b", "edited"} {
 		c := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Generation: 1}}
 		c.Spec.ContactID, c.Spec.OrganizationRef = name, &v1alpha1.OrganizationReference{Name: "acme"}
-		hash := desired.Hash(&c.Spec, nil, desired.To{API: baseURL.String(), Organization: "shop/acme"})
+		hash := desired.Hash(&c.Spec, nil, desired.To{API: "https://api.example.com", Organization: "shop/acme"})
 		c.Status = v1alpha1.OpenCXContactStatus{ObservedGeneration: 1, AppliedHash: hash, AttemptedHash: hash, Organization: "shop/acme", LastSyncTime: new(metav1.Now())}
 		status.Mark(&c.Status.Conditions, 1, metav1.ConditionTrue, v1alpha1.SyncedReason, acceptedMessage)
-		stored, all = stored.WithObjects(c).WithStatusSubresource(c), append(all, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
+		objects, all = append(objects, c), append(all, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
 	}
-	cache := stored.WithIndex(&v1alpha1.OpenCXContact{}, ownership.Index, func(client.Object) []string { return nil }).Build()
-	known := organization.New(organization.Options{Cache: cache, Limit: budget.DefaultLimit, Share: 1, ResyncInterval: 24 * time.Hour})
-	r := &ContactReconciler{
-		Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil), Lease: func(time.Duration) error { return nil }},
-		cache:   cache, live: cache, organizations: known, owners: ownership.NewOwners(cache, known.NameFor, known.MayUse, nil),
-		budget: budget.New(budget.Options{Limit: budget.DefaultLimit}), memory: newMemory(),
-	}
+	cache := fakeServer(t, objects...)
+	r := reconcilerOver(t, cache, cache)
 	q := newQueue("fan-out")
 	defer q.ShutDown()
 	for _, contact := range all {

@@ -6,18 +6,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
-	"github.com/opencx-labs/opencx-operator/internal/budget"
-	"github.com/opencx-labs/opencx-operator/internal/opencx"
-	"github.com/opencx-labs/opencx-operator/internal/organization"
-	"github.com/opencx-labs/opencx-operator/internal/ownership"
 	"github.com/opencx-labs/opencx-operator/internal/status"
 )
 
@@ -72,31 +65,14 @@ func TestAContactOfABusyNamespaceIsNotRead(t *testing.T) {
 
 // Thousands of contacts may take their values from one Secret.
 func TestAContactOfABusyNamespaceSaysInTimeThatItWaits(t *testing.T) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	baseURL, err := opencx.ParseBaseURL("https://api.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
 	contact := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "jane", UID: "u", Generation: 1}}
 	contact.Spec.NameFrom = &v1alpha1.ValueSource{SecretKeyRef: &v1alpha1.KeySelector{Name: "names", Key: "jane"}}
 	contact.Spec.OrganizationRef = &v1alpha1.OrganizationReference{Name: "acme"}
 	contact.Status = v1alpha1.OpenCXContactStatus{ObservedGeneration: 1, AppliedHash: "before", AttemptedHash: "before@1", Organization: "shop/acme"}
 	status.Mark(&contact.Status.Conditions, 1, metav1.ConditionTrue, v1alpha1.SyncedReason, acceptedMessage)
 	synctest.Test(t, func(t *testing.T) {
-		server := fake.NewClientBuilder().WithScheme(scheme).
-			WithObjects(contact, &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "acme"}}).
-			WithStatusSubresource(contact).WithIndex(contact, ownership.Index, func(client.Object) []string { return nil }).Build()
-		known := organization.New(organization.Options{Cache: server, Limit: budget.DefaultLimit, Share: 1})
-		r := &ContactReconciler{
-			Options: Options{OpenCX: opencx.NewClient(baseURL, "test", nil), Lease: func(time.Duration) error { return nil }},
-			cache:   server, live: server, organizations: known, owners: ownership.NewOwners(server, known.NameFor, known.MayUse, nil),
-			budget: budget.New(budget.Options{Limit: budget.DefaultLimit}), memory: newMemory(), reads: newReads(1),
-		}
+		server := fakeServer(t, contact, &v1alpha1.OpenCXOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "acme"}})
+		r := reconcilerOver(t, server, server)
 		for range 10_000 {
 			r.reads.begin("shop")
 		}
