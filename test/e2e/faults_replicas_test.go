@@ -94,12 +94,16 @@ var _ = Describe("Two replicas", func() {
 		for range pauses {
 			leader, others := w.leader(ctx)
 			edited := w.names[:30]
-			// In the middle of them, it may have read what it has not sent.
-			for _, name := range edited[random.IntN(len(edited)):] {
+			// In the middle of them: some are under way, and others it knows of and has not sent.
+			release := w.simulator.Hold()
+			arrived := len(w.simulator.Journal())
+			for _, name := range edited {
 				w.edit(ctx, name)
 			}
+			Eventually(func() int { return len(w.simulator.Journal()) - arrived }).Should(BeNumerically(">=", 1+random.IntN(5)))
 			end := w.excuse()
 			leader.signal(syscall.SIGSTOP)
+			release()
 			Eventually(others[0].works).WithTimeout(patience).Should(BeTrue())
 			for _, name := range edited {
 				w.edit(ctx, name)
