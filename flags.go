@@ -96,8 +96,12 @@ func parseFlags(flags *flag.FlagSet, args []string, ownNamespace string, help io
 	if opts.scope.Namespaces, err = parseNamespaces(*watchNamespaces); err != nil {
 		return options{}, fmt.Errorf("--watch-namespaces: %w", err)
 	}
-	if opts.scope.Contacts, err = labels.Parse(*watchLabelSelector); err != nil {
+	selector, err := labels.Parse(*watchLabelSelector)
+	if err != nil {
 		return options{}, fmt.Errorf("--watch-label-selector: %w: write it as for kubectl get --selector", err)
+	}
+	if !selector.Empty() {
+		opts.scope.Contacts = selector
 	}
 	if err := opts.checkAddresses(); err != nil {
 		return options{}, err

@@ -58,7 +58,7 @@ func TestTheScopeIsRead(t *testing.T) {
 		t.Errorf("scope = %v, error = %v", opts.scope, err)
 	}
 	opts, _, err = parse()
-	if err != nil || opts.scope.DefaultAPIKeySecret != "opencx-api-key" || opts.scope.Namespaces != nil || !opts.scope.Contacts.Empty() {
+	if err != nil || opts.scope.DefaultAPIKeySecret != "opencx-api-key" || opts.scope.Namespaces != nil || opts.scope.Contacts != nil {
 		t.Errorf("scope = %v, error = %v", opts.scope, err)
 	}
 }

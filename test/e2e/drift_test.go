@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -16,18 +17,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
+	"github.com/opencx-labs/opencx-operator/internal/drift"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 	"github.com/opencx-labs/opencx-operator/internal/operatortest"
 )
 
-// makeLookDue has the last look at what OpenCX has be an interval of a minute ago. No
-// operator may be running, which would know better.
-func makeLookDue() {
+// makeLookDue has the next look at what OpenCX has be due once the requests made so far have
+// settled, and returns since when it asks for changes. No operator may be running, which
+// would know better.
+func makeLookDue() (watermark string) {
 	GinkgoHelper()
-	kubectl("patch", "oxo", "default", "--type=merge", "-p", `{"spec":{"driftCheckInterval":"1m"}}`)
-	last := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
+	const interval = time.Hour
+	due := time.Now().Add(drift.DefaultTiming.Settling + 5*time.Second).Truncate(time.Second)
+	last := due.Add(-interval).UTC().Format(time.RFC3339)
+	watermark = due.Add(-3 * interval).UTC().Format("2006-01-02T15:04:05.000Z") // the operator's form
+	kubectl("patch", "oxo", "default", "--type=merge", "-p", fmt.Sprintf(`{"spec":{"driftCheckInterval":%q}}`, interval))
 	kubectl("patch", "oxo", "default", "--type=merge", "--subresource=status", "-p",
-		fmt.Sprintf(`{"status":{"sweep":{"lastTime":%q,"watermark":%[1]q}}}`, last))
+		fmt.Sprintf(`{"status":{"sweep":{"lastTime":%q,"watermark":%q}}}`, last, watermark))
+	return watermark
 }
 
 // watchDrifted returns what Drifted of a contact has been, without repetitions, once its
@@ -62,7 +69,7 @@ var _ = Describe("An edit in OpenCX", func() {
 		before := len(simulator.Journal())
 
 		simulator.Edit("jane", func(c *opencxtest.Contact) { c.Fields["name"] = "Edited Doe" })
-		makeLookDue()
+		watermark := makeLookDue()
 		watcher, err := client.NewWithWatch(controlPlane.Config, client.Options{Scheme: controlPlane.Scheme})
 		Expect(err).NotTo(HaveOccurred())
 		watching, err := watcher.Watch(ctx, &v1alpha1.OpenCXContactList{}, client.InNamespace(metav1.NamespaceDefault), client.MatchingFields{"metadata.name": "jane"})
@@ -86,11 +93,11 @@ var _ = Describe("An edit in OpenCX", func() {
 		Consistently(simulator.Journal, time.Second).Should(HaveLen(before + 2))
 		var requests []string
 		for _, r := range simulator.Journal()[before:] {
-			requests = append(requests, fmt.Sprintf("%s %s %d %s", r.Method, r.Path, r.Status, r.Body))
+			requests = append(requests, fmt.Sprintf("%s %s?%s %d %s", r.Method, r.Path, r.RawQuery, r.Status, r.Body))
 		}
 		Expect(requests).To(Equal([]string{
-			"GET /contacts 200 ",
-			`PATCH /contacts/jane 200 {"contact":{"phone":"+12025550123","name":"Declared Doe"}}`,
+			"GET /contacts?" + url.Values{"updated_after": {watermark}}.Encode() + " 200 ",
+			`PATCH /contacts/jane? 200 {"contact":{"phone":"+12025550123","name":"Declared Doe"}}`,
 		}))
 		Expect(first.Log() + second.Log()).NotTo(Or(ContainSubstring(" Doe"), ContainSubstring("5550123")))
 		Expect(second.Log()).To(ContainSubstring(`"fields":["name"]`))
