@@ -250,6 +250,15 @@ type SweepStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ContactsSeen *int32 `json:"contactsSeen,omitempty"`
+
+	// scope names the contacts that the operator looks after which looked, by namespaces and
+	// labels: "namespaces shop,support; labels shard=a", or the SHA-256 of that when it is
+	// longer than 256 characters. Absent for all contacts. An operator that looks after others
+	// begins anew.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Scope string `json:"scope,omitempty"`
 }
 
 // ContactCounts counts contacts.

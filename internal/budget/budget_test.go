@@ -237,7 +237,7 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 	run(t, "only so many requests are under way, whoever they are for", limit3, func(t *testing.T, b *Budget, w *woken) {
-		b.places.limit = 2
+		b.places.limit = 3 // of which one is kept
 		first, second := take(t, b, ask(orgA, "a")), take(t, b, ask(orgB, "b"))
 		mustWait(t, b, ask(orgA, "c"))
 		mustWait(t, b, ask(orgB, "d"))

@@ -261,22 +261,23 @@ func TestABystanderCountsInTheLimit(t *testing.T) {
 }
 
 func TestABystanderTakesACommonPlaceOnly(t *testing.T) {
-	const limit = 10
 	for name, tt := range map[string]struct {
 		past Past
-		want int // places
+		want map[int]int // by how many places there are
 	}{
-		"one that was accepted":              {Accepted, 10},
-		"one never tried of a new namespace": {Untried, 9},
-		"a bystander":                        {Bystander, 8},
+		"one that was accepted":              {Accepted, map[int]int{10: 10, 4: 4, 2: 2, 1: 1}},
+		"one never tried of a new namespace": {Untried, map[int]int{10: 9, 4: 3, 2: 1, 1: 1}},
+		"a bystander":                        {Bystander, map[int]int{10: 8, 4: 3, 2: 1, 1: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlaces(limit)
-			for i := 0; p.may(fmt.Sprint(i), tt.past); i++ {
-				p.take(fmt.Sprint(i))
-			}
-			if p.taken != tt.want {
-				t.Errorf("it can be one of %d, want %d", p.taken, tt.want)
+			for limit, want := range tt.want {
+				p := newPlaces(limit)
+				for i := 0; p.may(fmt.Sprint(i), tt.past); i++ {
+					p.take(fmt.Sprint(i))
+				}
+				if p.taken != want {
+					t.Errorf("it can be one of %d of %d, want %d", p.taken, limit, want)
+				}
 			}
 		})
 	}

@@ -8,9 +8,10 @@ import (
 )
 
 // places are for requests under way, of all organizations. Requests that OpenCX never
-// answers must hold up nobody's edit. So the last fifth is for contacts whose last attempt
-// was accepted; half of it also for namespaces that have nothing under way, and half of it
-// not for a namespace that has all the others. A bystander takes none of the last fifth.
+// answers must hold up nobody's edit. So the last fifth, or the last one of
+// less than ten, is for contacts whose last attempt was accepted; half of it also for
+// namespaces that have nothing under way, and half of it not for a namespace that has all
+// the others. A bystander takes none of it.
 type places struct {
 	limit int // 0 is any number
 	taken int
@@ -23,13 +24,14 @@ type places struct {
 
 func newPlaces(limit int) places { return places{limit: limit, in: map[string]int{}} }
 
-// common is how many there are for everybody.
-func (p *places) common() int { return p.limit - p.limit/5 }
+// kept is how many are not for everybody, and common how many are.
+func (p *places) kept() int   { return max(p.limit/5, min(1, p.limit-1)) }
+func (p *places) common() int { return p.limit - p.kept() }
 
 func (p *places) scarce() bool { return p.limit > 0 && p.taken >= p.common() }
 
 func (p *places) may(namespace string, past Past) bool {
-	newcomers := p.limit - (p.limit/5+1)/2 // take places up to here
+	newcomers := p.limit - (p.kept()+1)/2 // take places up to here
 	return !p.scarce() ||
 		past == Accepted && p.taken < p.limit && p.in[namespace] < newcomers ||
 		past != Bystander && p.taken < newcomers && p.in[namespace] == 0

@@ -62,12 +62,12 @@ func notAhead(at time.Time, most time.Duration, now time.Time) time.Time {
 	return at
 }
 
-// lastOf is what is known of the last sweep: by this process, or by one before it, unless
-// that may have been another instance, which compares other contacts.
+// lastOf is what is known of the last sweep: by this process, or by one before it that
+// compared the same contacts.
 func (s *Sweeper) lastOf(found *v1alpha1.OpenCXOrganization) *v1alpha1.SweepStatus {
-	told := s.TellsOf(client.ObjectKeyFromObject(found)).Sweep
-	if told == nil && s.Organizations.Share == 1 && s.Organizations.Scope.Contacts == nil {
-		return found.Status.Sweep
+	told, before := s.TellsOf(client.ObjectKeyFromObject(found)).Sweep, found.Status.Sweep
+	if told == nil && before != nil && before.Scope == s.Organizations.Scope.String() {
+		return before
 	}
 	return told
 }

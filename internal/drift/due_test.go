@@ -68,23 +68,33 @@ func TestASweepOfAllContactsKeepsItsPause(t *testing.T) {
 	}
 }
 
-func TestTheWatermarkOfAnotherInstanceIsNotBelieved(t *testing.T) {
-	shard, err := labels.Parse("shard=a")
-	if err != nil {
-		t.Fatal(err)
+func TestTheWatermarkIsBelievedOfWhoComparedTheSameContacts(t *testing.T) {
+	some := func(selector string) organization.Scope {
+		parsed, err := labels.Parse(selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return organization.Scope{Contacts: parsed}
 	}
-	watermark := metav1.Now()
-	o := &v1alpha1.OpenCXOrganization{}
-	o.Status.Sweep = &v1alpha1.SweepStatus{Watermark: &watermark}
+	all, watermark := organization.Scope{}, metav1.Now()
+	anew := watermark.Add(-time.Hour - DefaultTiming.Overlap)
 	for name, tt := range map[string]struct {
-		options organization.Options
-		want    time.Time
+		before, now organization.Scope
+		share       float64
+		want        time.Time
 	}{
-		"alone":              {organization.Options{Share: 1}, watermark.Time},
-		"with half a limit":  {organization.Options{Share: 0.5}, watermark.Add(-time.Hour - DefaultTiming.Overlap)},
-		"with some contacts": {organization.Options{Share: 1, Scope: organization.Scope{Contacts: shard}}, watermark.Add(-time.Hour - DefaultTiming.Overlap)},
+		"all":                   {all, all, 1, watermark.Time},
+		"all, of half a limit":  {all, all, 0.5, watermark.Time},
+		"the same shard":        {some("shard=a"), some("shard=a"), 0.5, watermark.Time},
+		"the same namespaces":   {organization.Scope{Namespaces: []string{"a", "b"}}, organization.Scope{Namespaces: []string{"b", "a"}}, 1, watermark.Time},
+		"some before, now all":  {some("shard=a"), all, 1, anew},
+		"all before, now some":  {all, some("shard=a"), 1, anew},
+		"another shard":         {some("shard=b"), some("shard=a"), 0.5, anew},
+		"fewer namespaces then": {organization.Scope{Namespaces: []string{"a"}}, organization.Scope{Namespaces: []string{"a", "b"}}, 1, anew},
 	} {
-		s := New(Options{Timing: DefaultTiming, Organizations: organization.New(tt.options)})
+		o := &v1alpha1.OpenCXOrganization{}
+		o.Status.Sweep = &v1alpha1.SweepStatus{Watermark: &watermark, Scope: tt.before.String()}
+		s := New(Options{Timing: DefaultTiming, Organizations: organization.New(organization.Options{Share: tt.share, Scope: tt.now})})
 		p := s.begin(o, Plan{Contacts: true, Oldest: watermark.Add(-time.Hour)}, false)
 		if !p.after.Equal(tt.want) || p.full {
 			t.Errorf("%s: it begins at %s, want %s", name, p.after, tt.want)

@@ -20,7 +20,7 @@ func (s *Sweeper) end(found *v1alpha1.OpenCXOrganization, seen *sight) {
 	name, now, p := client.ObjectKeyFromObject(found), time.Now(), seen.pass
 	s.giveUp(found, seen)
 	seen.failures = 0
-	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: new(p.seen)}
+	swept := &v1alpha1.SweepStatus{Watermark: status.Time(p.watermark), LastTime: status.Time(now), ContactsSeen: new(p.seen), Scope: s.Organizations.Scope.String()}
 	if last := s.lastOf(found); last != nil {
 		swept.LastFullTime = last.LastFullTime
 	}

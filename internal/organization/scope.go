@@ -1,6 +1,8 @@
 package organization
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -34,6 +36,26 @@ type Scope struct {
 // HasContacts says whether contacts of a namespace are looked after.
 func (s Scope) HasContacts(namespace string) bool {
 	return len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, namespace)
+}
+
+// longestScope is how long SweepStatus.Scope may be.
+const longestScope = 256
+
+// String tells the contacts that are looked after from those of another scope: see
+// v1alpha1.SweepStatus. It is empty for all.
+func (s Scope) String() string {
+	var parts []string
+	if len(s.Namespaces) > 0 {
+		parts = append(parts, "namespaces "+strings.Join(slices.Compact(slices.Sorted(slices.Values(s.Namespaces))), ","))
+	}
+	if s.Contacts != nil {
+		parts = append(parts, "labels "+s.Contacts.String())
+	}
+	text := strings.Join(parts, "; ")
+	if len(text) > longestScope {
+		return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+	}
+	return text
 }
 
 // holds says whether organizations of a namespace are looked at: those of

@@ -1,6 +1,7 @@
 package organization
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"reflect"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"unsafe"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 
@@ -140,6 +142,28 @@ func TestTheScopeIsTheNamespacesOfContactsAndThatOfTheDefaultOrganization(t *tes
 		}
 		if got := s.holds(tt.namespace, def); got != tt.hasHolds {
 			t.Errorf("%s: organizations %t, want %t", name, got, tt.hasHolds)
+		}
+	}
+}
+
+func TestAScopeHasANameThatStatusCanHold(t *testing.T) {
+	selector := func(text string) labels.Selector {
+		parsed, err := labels.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed
+	}
+	long := Scope{Namespaces: []string{strings.Repeat("a", longestScope)}}
+	for want, scope := range map[string]Scope{
+		"":                                {DefaultAPIKeySecret: "key"},
+		"namespaces shop,support":         {Namespaces: []string{"support", "shop", "shop"}},
+		"labels a=b,shard in (a,b)":       {Contacts: selector("shard in (b,a),a=b")},
+		"namespaces shop; labels shard=a": {Namespaces: []string{"shop"}, Contacts: selector("shard=a")},
+		fmt.Sprintf("%x", sha256.Sum256([]byte("namespaces "+long.Namespaces[0]))): long,
+	} {
+		if got := scope.String(); got != want {
+			t.Errorf("it is %q, want %q", got, want)
 		}
 	}
 }

@@ -115,7 +115,7 @@ var _ = Describe("A control plane", func() {
 		// A process that goes on knows what it could not write. One that ends had a block of
 		// a tenth of the limit reserved, had half of one left at most when it reserved that,
 		// and had requests under way: of no more it can have had answers that no status tells.
-		w.check(ctx, allowances{repeats: (len(w.replicas) - 1) * (shortLimit.Requests/10*3/2 + inFlight)})
+		w.check(ctx, allowances{repeats: (len(w.replicas) - 1) * (shortLimit.Requests/10*3/2 + unnoted)})
 	},
 		Entry("kube-apiserver, shortly", "kube-apiserver", time.Second),
 		Entry("kube-apiserver, for long", "kube-apiserver", 20*time.Second),

@@ -72,7 +72,7 @@ var _ = Describe("On the way to OpenCX", func() {
 		w.declare(ctx, 200)
 		w.awaitAccepted(ctx, 100)
 		w.network.Stop()
-		before := r.calls(ctx)
+		began, before := time.Now(), r.calls(ctx)
 		const caps = 3
 		half := caps * 4 * w.limit.Window / 2
 		for _, name := range synced[:5] {
@@ -91,6 +91,7 @@ var _ = Describe("On the way to OpenCX", func() {
 		for code, n := range r.calls(ctx) {
 			during += n - before[code]
 		}
+		outage := time.Since(began)
 		w.simulator.ClearFaults()
 		AddReportEntry("requests in the outage", during)
 		// What was under way, and what a twelfth of a window brings before a contact that
@@ -98,7 +99,7 @@ var _ = Describe("On the way to OpenCX", func() {
 		// probes after a twelfth of a window and then twice as long each, up to the cap;
 		// each edit of a contact that OpenCX has accepted.
 		probes := 0
-		for at, pause := time.Duration(0), w.limit.Window/12; at+pause < 2*half; pause = min(2*pause, 4*w.limit.Window) {
+		for at, pause := time.Duration(0), w.limit.Window/12; at+pause < outage; pause = min(2*pause, 4*w.limit.Window) {
 			at += pause
 			probes++
 		}

@@ -81,7 +81,7 @@ var _ = Describe("Two replicas", func() {
 			end()
 		}
 		w.settle(ctx)
-		w.check(ctx, allowances{repeats: kills * inFlight})
+		w.check(ctx, allowances{repeats: kills * unnoted})
 	})
 
 	It("send nothing old when a leader goes on that stood still past its lease", func(ctx SpecContext) {
@@ -115,7 +115,7 @@ var _ = Describe("Two replicas", func() {
 			w.again(ctx, leader)
 		}
 		w.settle(ctx)
-		w.check(ctx, allowances{repeats: pauses * inFlight})
+		w.check(ctx, allowances{repeats: pauses * unnoted})
 	})
 
 	It("send exactly one request for each of the changes of ten minutes", func(ctx SpecContext) {
@@ -153,6 +153,6 @@ var _ = Describe("Three shards", func() {
 		w.env = []string{"POD_NAMESPACE=shard-b"}
 		shard("b")
 		w.settle(ctx)
-		w.check(ctx, allowances{repeats: inFlight})
+		w.check(ctx, allowances{repeats: unnoted})
 	})
 })

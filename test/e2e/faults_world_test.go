@@ -47,6 +47,9 @@ const (
 	markedKey = "ocx_live_" + marker
 	// inFlight is how many requests an operator has under way at most.
 	inFlight = 10
+	// unnoted is of how many requests an operator that is killed has not stored that OpenCX
+	// accepted them: of each worker, of which there are two more, one.
+	unnoted = inFlight + 2
 	// patience is for what takes windows, restarts and leases, on a busy machine.
 	patience = 5 * time.Minute
 )
