@@ -133,6 +133,6 @@ var _ = Describe("A bound", func() {
 			Expect(bounded).To(Equal(count))
 		},
 		Entry("of a contact", "OpenCXContact", 62),
-		Entry("of an organization", "OpenCXOrganization", 20),
+		Entry("of an organization", "OpenCXOrganization", 21),
 	)
 })
