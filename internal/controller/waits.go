@@ -15,8 +15,9 @@ import (
 const (
 	// longWait is the wait from which status mentions it.
 	longWait = 10 * time.Second
-	// tellWait is when it is told at the latest: a status takes a moment to write.
-	tellWait = longWait - time.Second
+	// tellWait is when it is told at the latest: a status takes a moment to write, and for
+	// many at once two.
+	tellWait = longWait - 2*time.Second
 )
 
 // waitsFor says what a contact waits for, where it is not its turn alone. The readers of

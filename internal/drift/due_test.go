@@ -76,7 +76,7 @@ func TestTheWatermarkIsBelievedOfWhoComparedTheSameContacts(t *testing.T) {
 		}
 		return organization.Scope{Contacts: parsed}
 	}
-	all, watermark := organization.Scope{}, metav1.Now()
+	all, watermark := organization.Scope{}, metav1.Now().Rfc3339Copy()
 	anew := watermark.Add(-time.Hour - DefaultTiming.Overlap)
 	for name, tt := range map[string]struct {
 		before, now organization.Scope
@@ -92,9 +92,16 @@ func TestTheWatermarkIsBelievedOfWhoComparedTheSameContacts(t *testing.T) {
 		"another shard":         {some("shard=b"), some("shard=a"), 0.5, anew},
 		"fewer namespaces then": {organization.Scope{Namespaces: []string{"a"}}, organization.Scope{Namespaces: []string{"a", "b"}}, 1, anew},
 	} {
-		o := &v1alpha1.OpenCXOrganization{}
-		o.Status.Sweep = &v1alpha1.SweepStatus{Watermark: &watermark, Scope: tt.before.String()}
-		s := New(Options{Timing: DefaultTiming, Organizations: organization.New(organization.Options{Share: tt.share, Scope: tt.now})})
+		process := func(scope organization.Scope) *Sweeper {
+			return New(Options{
+				Timing: DefaultTiming, Told: func(types.NamespacedName) {},
+				Organizations: organization.New(organization.Options{Share: tt.share, Scope: scope}),
+			})
+		}
+		o, before, s := &v1alpha1.OpenCXOrganization{}, process(tt.before), process(tt.now)
+		seen := &sight{pass: &pass{watermark: watermark.Time}}
+		before.end(o, seen)
+		o.Status.Sweep = seen.told.Sweep
 		p := s.begin(o, Plan{Contacts: true, Oldest: watermark.Add(-time.Hour)}, false)
 		if !p.after.Equal(tt.want) || p.full {
 			t.Errorf("%s: it begins at %s, want %s", name, p.after, tt.want)
