@@ -237,7 +237,7 @@ func medianOf(weights []weight, of func(weight) float64) float64 {
 func (w *world) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := w.journal()
+	all := slices.Concat(w.before, w.simulator.ResetJournal())
 	last := map[string]opencxtest.Request{} // accepted, by path
 	w.before = nil
 	for _, r := range all {
@@ -250,7 +250,6 @@ func (w *world) forget() {
 			w.before = append(w.before, r)
 		}
 	}
-	w.simulator.ResetJournal()
 	for name, contact := range w.contacts {
 		contact.Requests = nil
 		contact.Changes = slices.Clone(contact.Changes[max(0, len(contact.Changes)-1):])

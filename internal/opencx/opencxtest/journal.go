@@ -25,16 +25,23 @@ type Request struct {
 func (s *Server) Journal() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.copyOfJournal()
+}
+
+// ResetJournal empties the journal, and returns what was in it.
+func (s *Server) ResetJournal() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	journal := s.copyOfJournal()
+	s.journal = nil
+	return journal
+}
+
+// copyOfJournal copies it. Who calls it holds the lock.
+func (s *Server) copyOfJournal() []Request {
 	journal := make([]Request, len(s.journal))
 	for i, request := range s.journal {
 		journal[i] = *request
 	}
 	return journal
-}
-
-// ResetJournal empties the journal.
-func (s *Server) ResetJournal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.journal = nil
 }
