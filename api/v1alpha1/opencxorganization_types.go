@@ -216,7 +216,7 @@ type OpenCXOrganizationStatus struct {
 	// +optional
 	DrainsAt *metav1.Time `json:"drainsAt,omitempty"`
 
-	// lastSyncTime is when OpenCX last accepted a request with the organization's
+	// lastSyncTime is when OpenCX last accepted a PATCH with the organization's
 	// API key, give or take ten seconds. Absent before the first.
 	// +optional
 	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`

@@ -196,7 +196,7 @@ type Wait struct {
 
 // Take returns a slot when ask may send now. Otherwise it returns nil; the asker
 // is then in the queue, where asking again does not move it back, and is woken
-// when a slot is kept for it, and when OpenCX begins or ceases to refuse the key.
+// when a slot is kept for it, and told when OpenCX begins or ceases to refuse the key.
 func (b *Budget) Take(ask Ask) (*Slot, Wait) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -245,6 +245,14 @@ func (b *Budget) Pass(asker Asker) {
 	if r := b.records[asker]; r != nil && r.stage == called {
 		b.leave(r, time.Now())
 	}
+}
+
+// Called says that an asker was called for a slot, which is kept for it.
+func (b *Budget) Called(asker Asker) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.records[asker]
+	return r != nil && r.stage == called
 }
 
 func (b *Budget) leave(r *record, now time.Time) {
@@ -314,7 +322,7 @@ func (b *Budget) open(acct *account, key Key, then time.Time) {
 }
 
 // watch tells when the obstacle of an account is another one after change. All
-// who wait are then woken if OpenCX began or ceased to refuse the key, because
+// who wait are then told if OpenCX began or ceased to refuse the key, because
 // that is worth saying at once. They keep their places.
 func (b *Budget) watch(acct *account, change func()) {
 	before := acct.obstacle()

@@ -21,7 +21,7 @@ type State struct {
 	// BreakerOpen says that the circuit breaker is open, whatever else is in the way.
 	BreakerOpen bool
 	// DrainsAt is roughly when the last who waits will be served; the zero time when
-	// nobody waits.
+	// nobody waits but bystanders.
 	DrainsAt time.Time
 }
 
@@ -56,7 +56,7 @@ func (a *account) look(now time.Time) State {
 	if state.Obstacle != None {
 		state.Until = latest(a.silence.until, a.breaker.until)
 	}
-	if a.queue.len > 0 {
+	if a.queue.len > a.queue.bystanders {
 		state.DrainsAt = a.drainsAt(now)
 	}
 	return state

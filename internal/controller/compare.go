@@ -83,7 +83,7 @@ func (f *facts) isRecent(settling time.Duration) bool {
 func (r *ContactReconciler) differences(ctx context.Context, f *facts) (fields []string, known bool, err error) {
 	spec, namespace := &f.contact.Spec, f.contact.Namespace
 	if f.sourced {
-		if _, ok := r.reads.begin(namespace); !ok {
+		if _, ok := r.reads.begin(namespace, false); !ok {
 			return nil, false, errBusy
 		}
 		defer r.reads.end(namespace)

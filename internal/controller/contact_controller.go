@@ -52,7 +52,7 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	f, d, unread := r.judge(ctx, f)
 	if stored, err := r.compare(ctx, &f, d); err != nil {
 		r.budget.Pass(asker(request.NamespacedName))
-		return again(err)
+		return again(ctx, err)
 	} else if stored {
 		f, d, unread = r.judge(ctx, f)
 	}
@@ -61,7 +61,7 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	}
 	result, err := r.act(ctx, &f, d)
 	if err != nil {
-		return again(err)
+		return again(ctx, err)
 	}
 	contests := d.step == yield && f.contact.Status.AppliedHash != ""
 	told, next := report(f, d, result, time.Now())
@@ -69,7 +69,7 @@ func (r *ContactReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		if result.answer != nil && errors.Is(err, errOvertaken) {
 			r.memory.doubt(f.contact)
 		}
-		return again(err)
+		return again(ctx, err)
 	}
 	if contests {
 		r.owners.WakeOwner(f.claim)
@@ -106,7 +106,8 @@ func (r *ContactReconciler) judge(ctx context.Context, f facts) (judged facts, d
 	r.memory.notice(&f, d.unsent) // before what may take long
 	if f.sourced {
 		var ok bool
-		if f.busy, ok = r.reads.begin(f.contact.Namespace); !ok {
+		called := r.budget.Called(asker(client.ObjectKeyFromObject(f.contact)))
+		if f.busy, ok = r.reads.begin(f.contact.Namespace, called); !ok {
 			return f, d, errBusy
 		}
 		defer r.reads.end(f.contact.Namespace)
@@ -129,14 +130,18 @@ var (
 // is no error: a moment later, the cache knows of it. Nor is that OpenCX closed an idle
 // connection just when it was used: the next request has a new one. Nor that it must wait
 // again.
-func again(err error) (ctrl.Result, error) {
+func again(ctx context.Context, err error) (ctrl.Result, error) {
+	var after time.Duration
 	switch {
 	case errors.Is(err, errOvertaken), errors.Is(err, errStale), errors.Is(err, errBusy):
-		return ctrl.Result{RequeueAfter: time.Second}, nil
+		after = time.Second
 	case errors.Is(err, errLost), errors.Is(err, errStopped):
-		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+		after = time.Millisecond
+	default:
+		return ctrl.Result{}, err
 	}
-	return ctrl.Result{}, err
+	log.FromContext(ctx).V(1).Info("Looking again", "after", after, "reason", err.Error())
+	return ctrl.Result{RequeueAfter: after}, nil
 }
 
 // unread has a contact looked at again whose values or API key could not be read: with

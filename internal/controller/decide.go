@@ -79,8 +79,8 @@ type decision struct {
 	unsent bool
 }
 
-// decide says what to do with a contact of which f is known. It is the whole answer
-// to "why is this contact not sent", up to the budget: the first row that fits.
+// decide says what to do with a contact of which f is known: the first row that fits is
+// why it is not sent, unless judge could not read its values, or act could not send it.
 func decide(f facts, now time.Time) decision {
 	d := decision{unsent: f.hash != f.status.AppliedHash}
 	d.cause, d.at = due(f, now)

@@ -65,7 +65,7 @@ var (
 		"Requests of the window that are left, by organization; whether one may be sent now depends on more.",
 		[]string{"organization"}, nil)
 	waitingDesc = prometheus.NewDesc("opencx_budget_waiting",
-		"Contacts that wait for a request, by organization and the urgency of the request.",
+		"Contacts that wait for a request, by organization and the urgency of the request. A look for drift that waits is a resync.",
 		[]string{"organization", "class"}, nil)
 	breakerDesc = prometheus.NewDesc("opencx_budget_breaker_open",
 		"1 while requests are stopped, but for probes, because OpenCX refuses the API key or does not answer; by organization.",

@@ -13,7 +13,7 @@ type reads struct {
 
 	mu       sync.Mutex
 	underWay map[string]int
-	refused  map[string]int // as many more as were ended since
+	refused  map[string]int // of those that are under way; less one for each that has ended since
 }
 
 func newReads(limit int) *reads {
@@ -28,13 +28,22 @@ var errBusy = errors.New("other contacts of the namespace are being read")
 const readPause, readPauseEach = 100 * time.Millisecond, 2 * time.Millisecond
 
 // begin says whether the values of a contact of a namespace may be read now. end must
-// follow, if so; otherwise it is to be asked again after pause.
-func (r *reads) begin(namespace string) (pause time.Duration, ok bool) {
+// follow, if so; otherwise it is to be asked again after pause. One that the budget has
+// called keeps a slot and a place from all others: twice as many may be read to let such a
+// one go before, and it asks again soon.
+func (r *reads) begin(namespace string, called bool) (pause time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.underWay[namespace] < r.limit {
+	most := r.limit
+	if called {
+		most *= 2
+	}
+	if r.underWay[namespace] < most {
 		r.underWay[namespace]++
 		return 0, true
+	}
+	if called {
+		return readPause, false
 	}
 	r.refused[namespace]++
 	return min(maxRetry, readPause+time.Duration(r.refused[namespace])*readPauseEach), false

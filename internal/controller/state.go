@@ -7,7 +7,7 @@ import (
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 )
 
-// state is what a contact's conditions say, read once. Whoever needs to know more of Drifted
+// state is what a contact's conditions say. Whoever needs to know more of Drifted
 // than its reason looks at that.
 type state struct {
 	// ready is "" before the operator has looked at the contact for the first time.

@@ -33,6 +33,9 @@ var waitsFor = map[budget.Obstacle]string{
 // may not see the organization.
 const unreadMessage = "A value or the API key cannot be read from the API server at present, which is tried again; the change waits for it"
 
+// busyMessage is of a contact that others of its namespace go before.
+const busyMessage = "The change waits until the values of other contacts of the namespace have been read"
+
 // waits notes that the contact waits for its turn. It will be woken for that. It says
 // what it waits for before it has waited long, and again when that is no longer true.
 func (b *book) waits(unsent bool, r result) (next time.Time) {
@@ -109,8 +112,8 @@ func (b *book) checkAt(at, unsentSince time.Time) time.Time {
 	return at.Add(max(lateness, b.now.Sub(unsentSince)/10))
 }
 
-// unread notes that what the contact would send cannot be read. The next look may take
-// as long as reading may, before it can say so.
+// unread notes that what the contact would send cannot be read, or not yet. The next look
+// may take as long as reading may, before it can say so.
 func (b *book) unread(unsent bool, unsentSince time.Time) (next time.Time) {
 	tellAt := unsentSince.Add(tellWait - loadTimeout)
 	switch {
@@ -119,7 +122,11 @@ func (b *book) unread(unsent bool, unsentSince time.Time) (next time.Time) {
 	case b.now.Before(tellAt):
 		return tellAt
 	}
-	b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason, unreadMessage)
+	message := unreadMessage
+	if b.busy > 0 {
+		message = busyMessage
+	}
+	b.reconciling(metav1.ConditionUnknown, v1alpha1.WaitingReason, message)
 	return time.Time{}
 }
 

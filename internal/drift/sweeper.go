@@ -194,7 +194,7 @@ func asker(name types.NamespacedName) budget.Asker {
 }
 
 // Reconcile takes the sweep of an organization one step further: it begins one, asks for a
-// page, or ends it when all that was found is stored. It never waits.
+// page, or ends it when all that was found is stored. It waits for one page at most.
 func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	name := request.NamespacedName
 	seen := s.sight(name)

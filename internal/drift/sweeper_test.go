@@ -596,8 +596,8 @@ func TestWhatIsNotSweptGivesUpItsPlace(t *testing.T) {
 					Organization: acme.String(), Limit: budget.Limit{Requests: 1, Window: time.Minute}, Key: key.Key, Asker: budget.Asker{Name: "jane"},
 				})
 				s.sleepUntil(15 * time.Minute)
-				if waiting := s.budget.Look(acme.String()).Waiting[budget.Resync]; waiting != 1 {
-					t.Errorf("%d sweeps wait, want 1", waiting)
+				if state := s.budget.Look(acme.String()); state.Waiting[budget.Resync] != 1 || !state.DrainsAt.IsZero() {
+					t.Errorf("%d sweeps wait, want 1; no contact does, and the last one is served at %s", state.Waiting[budget.Resync], state.DrainsAt)
 				}
 				change(s.cluster)
 				s.bell.ring(acme)
