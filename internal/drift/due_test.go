@@ -101,6 +101,7 @@ func TestTheWatermarkIsBelievedOfWhoComparedTheSameContacts(t *testing.T) {
 		o, before, s := &v1alpha1.OpenCXOrganization{}, process(tt.before), process(tt.now)
 		seen := &sight{pass: &pass{watermark: watermark.Time}}
 		before.end(o, seen)
+		defer before.forget(types.NamespacedName{}) // what it has counted
 		o.Status.Sweep = seen.told.Sweep
 		p := s.begin(o, Plan{Contacts: true, Oldest: watermark.Add(-time.Hour)}, false)
 		if !p.after.Equal(tt.want) || p.full {
