@@ -96,7 +96,7 @@ var _ = Describe("The request budget", func() {
 		}
 		w.expectNoMore(6)
 		Eventually(func() string { return w.organizationMessage(ctx, "high") }).Should(HaveSuffix(
-			"; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 5/1m0s, which applies: lower it"))
+			"; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 5/1m0s, which applies: at most 5 in 1m0s are within it"))
 	})
 
 	It("spends a handful of requests on a revoked key, says so everywhere, and goes on when the key works", func(ctx SpecContext) {

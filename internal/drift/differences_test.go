@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -54,6 +55,25 @@ func TestDifferences(t *testing.T) {
 				t.Errorf("differences: %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A field that was forgotten would be told to be verified.
+func TestEachFieldThatOpenCXListsIsCompared(t *testing.T) {
+	neverListed := []string{"HTTPActionOverrides", "Private"}
+	fields := reflect.TypeFor[opencx.Contact]()
+	for i := range fields.NumField() {
+		var declared opencx.Contact
+		switch field := reflect.ValueOf(&declared).Elem().Field(i).Addr().Interface().(type) {
+		case **opencx.Secret:
+			*field = value("x")
+		case *map[string]opencx.Secret:
+			*field = map[string]opencx.Secret{"x": *value("x")}
+		}
+		name := fields.Field(i).Name
+		if differs := len(Differences(declared, opencx.ListedContact{})) > 0; differs == slices.Contains(neverListed, name) {
+			t.Errorf("%s: that OpenCX has no value of it makes a difference: %t", name, differs)
+		}
 	}
 }
 

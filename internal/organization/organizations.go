@@ -183,12 +183,16 @@ func (o *Organizations) wholeLimitOf(organization *v1alpha1.OpenCXOrganization) 
 		return o.Limit, false
 	}
 	limit = budget.Limit{Requests: int(declared.Requests), Window: declared.Window.Duration}
-	// As many of its windows as one of ours can touch.
-	windows := int((o.Limit.Window + limit.Window - 1) / limit.Window)
-	if limit.Requests*windows > o.Limit.Requests {
+	if limit.Requests > fitting(o.Limit, limit.Window) {
 		return o.Limit, true
 	}
 	return limit, false
+}
+
+// fitting is how many requests in another window keep within a limit: that has as many of
+// those windows as one of its own can touch.
+func fitting(limit budget.Limit, window time.Duration) int {
+	return limit.Requests / int((limit.Window+window-1)/window)
 }
 
 func (o *Organizations) resyncIntervalOf(organization *v1alpha1.OpenCXOrganization) time.Duration {

@@ -159,7 +159,7 @@ func (r *Reconciler) count(ctx context.Context, f *facts) error {
 			f.proven = true
 		}
 		interval := ResyncInterval(contact.Spec.ResyncInterval, r.organizations.resyncIntervalOf(f.organization))
-		if interval > 0 && !contact.Spec.Suspend {
+		if interval > 0 && !contact.Spec.Suspend && contact.Spec.DriftPolicy != v1alpha1.DriftReport {
 			f.resyncs += float64(f.limit.Window) / float64(interval)
 		}
 	}

@@ -53,6 +53,9 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 		return func(f *facts) { f.account.Obstacle, f.account.Until = o, now.Add(90*time.Second) }
 	}
 	suspend := func(f *facts) { f.organization.Spec.Suspend = true }
+	raises := func(window time.Duration) func(*facts) {
+		return func(f *facts) { f.raises, f.organization.Spec.RateLimit = true, rate(1000, window) }
+	}
 	problem := func(reason, message string) func(*facts) {
 		return func(f *facts) { f.key.problem = &status.Problem{Reason: reason, Message: message} }
 	}
@@ -69,10 +72,12 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 		"accepted":    {known(func(f *facts) { f.proven = true }), "Ready=True:Usable ", "OpenCX has accepted contacts with this version of the API key"},
 		"accepted once, with another key or by a contact that is gone": {known(func(f *facts) { f.organization.Status.LastSyncTime = &metav1.Time{Time: now} }),
 			"Ready=True:Usable ", unasked},
-		"it raises the limit": {known(func(f *facts) { f.raises = true }), "Ready=True:Usable ",
-			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: lower it"},
-		"it raises the limit, of which this instance has a share": {known(func(f *facts) { f.raises, f.shares, f.limit.Requests = true, true, 50 }), "Ready=True:Usable ",
-			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: lower it"},
+		"it raises the limit": {known(raises(45 * time.Second)), "Ready=True:Usable ",
+			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: at most 50 in 45s are within it"},
+		"it raises the limit, of which this instance has a share": {known(raises(time.Hour), func(f *facts) { f.shares, f.limit.Requests = true, 50 }), "Ready=True:Usable ",
+			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: at most 100 in 1h0m0s are within it"},
+		"it raises the limit whatever it declares for its window": {known(raises(500 * time.Millisecond)), "Ready=True:Usable ",
+			unasked + "; spec.rateLimit would allow more than the operator's --opencx-rate-limit of 100/1m0s, which applies: not even one in 500ms is within it"},
 		"it selects labels that cannot be read": {known(func(f *facts) { f.blind = true }), "Ready=True:Usable ",
 			unasked + "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"},
 		"its key cannot be read": {known(func(f *facts) { f.unread = true }), "Ready=Unknown:Waiting Reconciling=True:Waiting ",
@@ -176,6 +181,15 @@ func TestTheNumbersOfAnOrganization(t *testing.T) {
 	}
 }
 
+func TestNobodyKnowsWhenABacklogDrainsWhileRequestsAreStopped(t *testing.T) {
+	for obstacle, want := range map[budget.Obstacle]bool{budget.None: true, budget.RateLimited: true, budget.Unavailable: false, budget.Unauthorized: false} {
+		told := report(known(func(f *facts) { f.account = budget.State{Obstacle: obstacle, DrainsAt: now.Add(time.Hour)} }), now)
+		if (told.DrainsAt != nil) != want {
+			t.Errorf("%s: drainsAt is %v", obstacle, told.DrainsAt)
+		}
+	}
+}
+
 func TestAnOrganizationIsOvercommittedWhenResyncsNeedMoreThanHalfOfItsLimit(t *testing.T) {
 	const fits = "False ResyncsFit: To send every contact again when its resync interval has passed needs at most half of the limit"
 	for name, tt := range map[string]struct {
@@ -187,6 +201,7 @@ func TestAnOrganizationIsOvercommittedWhenResyncsNeedMoreThanHalfOfItsLimit(t *t
 		"half of the limit":   {50, false, fits},
 		"half of the share":   {50, true, "False ResyncsFit: To send every contact of this operator again when its resync interval has passed needs at most half of its share of the limit"},
 		"more than that":      {51, true, "True TooManyResyncs: To send every contact of this operator again when its resync interval has passed needs 51 requests in 1m0s, of 100 that are its share: use longer intervals, or 0s"},
+		"a part of one more":  {50.01, false, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 50.01 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
 		"more than half":      {51, false, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 51 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
 		"more than there are": {1000, false, "True TooManyResyncs: To send every contact again when its resync interval has passed needs 1000 requests in 1m0s, of 100 that there are: use longer intervals, or 0s"},
 	} {

@@ -2,6 +2,8 @@ package organization
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -41,7 +43,8 @@ func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
 		told.LastSyncTime = f.lastSync
 	}
 	told.DrainsAt = nil
-	if at := f.account.DrainsAt; at.Sub(now) > countInterval {
+	isClosed := f.account.Obstacle == budget.Unauthorized || f.account.Obstacle == budget.Unavailable // nobody knows for how long
+	if at := f.account.DrainsAt; at.Sub(now) > countInterval && !isClosed {
 		told.DrainsAt = status.Time(at.Add(countInterval).Truncate(countInterval)) // so that it does not flicker
 	}
 	ready, reason, message, abnormal := f.state(now)
@@ -102,7 +105,13 @@ func (f *facts) usable() string {
 		message = "OpenCX has accepted contacts with this version of the API key"
 	}
 	if f.raises {
-		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies: lower it", f.most)
+		window := f.organization.Spec.RateLimit.Window.Duration
+		message += fmt.Sprintf("; spec.rateLimit would allow more than the operator's --opencx-rate-limit of %s, which applies", f.most)
+		if n := fitting(f.most, window); n > 0 {
+			message += fmt.Sprintf(": at most %d in %s are within it", n, window)
+		} else {
+			message += fmt.Sprintf(": not even one in %s is within it", window)
+		}
 	}
 	if f.blind {
 		message += "; spec.allowedNamespaces.selector has no effect, because this operator is forbidden to list namespaces: contacts of other namespaces are not allowed"
@@ -122,8 +131,8 @@ func (f *facts) setOvercommitted(told *v1alpha1.OpenCXOrganizationStatus) {
 	}
 	if f.resyncs*2 > float64(f.limit.Requests) {
 		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.TooManyResyncsReason
-		condition.Message = fmt.Sprintf("To send %s again when its resync interval has passed needs %.0f requests in %s, of %d %s: use longer intervals, or 0s",
-			contact, f.resyncs, f.limit.Window, f.limit.Requests, requests)
+		condition.Message = fmt.Sprintf("To send %s again when its resync interval has passed needs %s requests in %s, of %d %s: use longer intervals, or 0s",
+			contact, strconv.FormatFloat(math.Round(100*f.resyncs)/100, 'f', -1, 64), f.limit.Window, f.limit.Requests, requests)
 	}
 	meta.SetStatusCondition(&told.Conditions, condition)
 }

@@ -61,7 +61,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
 	installKindsOfPrometheus(ctx)
-	runFromPage(ctx, "kubectl apply --server-side -k config/overlays/prometheus")
+	runFromPage(ctx, "make deploy OVERLAY=config/overlays/prometheus IMG=registry.example.com/opencx-operator:v1")
+	Expect(kubectl("-n", "opencx-system", "get", "deployments", "-o", "jsonpath={..image}")).To(Equal("registry.example.com/opencx-operator:v1"))
 	kubectl("wait", "--for=condition=Established", "--timeout=30s",
 		"crd/opencxcontacts.contacts.open.cx", "crd/opencxorganizations.contacts.open.cx")
 	token = letPrometheusIn(ctx)
