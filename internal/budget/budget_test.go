@@ -337,6 +337,40 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
+func TestAPlaceThatIsFreeGoesToWhomHadNoneBefore(t *testing.T) {
+	for places := 1; places <= 10; places++ {
+		run(t, fmt.Sprint("one of ", places), Limit{Requests: 100, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
+			b.places = newPlaces(places)
+			newcomer := func(organization, name string) Ask {
+				a := ask(organization, name)
+				a.Class, a.Past = Sync, Untried
+				a.Asker.Namespace = organization
+				return a
+			}
+			var slots []*Slot
+			for i := range 30 {
+				if slot, _ := b.Take(newcomer(orgA, fmt.Sprint("import-", i))); slot != nil {
+					slots = append(slots, slot)
+				}
+			}
+			for i := 0; b.places.taken < max(b.places.common(), places-1); i++ { // those for whoever has none
+				slots = append(slots, take(t, b, newcomer(fmt.Sprint("crm/other-", i), "first")))
+			}
+			mustWait(t, b, newcomer(orgB, "waits"))
+			w.names()
+			slots[0].Accepted()
+			got := w.names()
+			if got != "waits" { // the import had none before, either
+				take(t, b, newcomer(orgA, got)).Accepted()
+				got = w.names()
+			}
+			if got != "waits" {
+				t.Errorf("woken: %q, want who had no place", got)
+			}
+		})
+	}
+}
+
 func TestRateLimited(t *testing.T) {
 	run(t, "Retry-After silences the organization, then one probe goes before the rest", Limit{Requests: 60, Window: time.Minute}, func(t *testing.T, b *Budget, w *woken) {
 		until := take(t, b, ask(orgA, "refused")).RateLimited(5 * time.Minute)

@@ -56,8 +56,14 @@ func (p *places) starve(acct *account) {
 }
 
 // serve calls those of an account who may be called, and wakes them, but for present,
-// who asks at this moment.
+// who asks at this moment. When nobody does, and others had no place before, the account has
+// its turn after theirs, when settle follows: what ends in a backlog would pass its place on
+// to the next one of the backlog for ever.
 func (b *Budget) serve(acct *account, now time.Time, present *record) {
+	if present == nil && len(b.places.starved) > 0 {
+		b.places.starve(acct)
+		return
+	}
 	for b.call(acct, now, present) {
 	}
 	b.schedule(acct, now)
