@@ -204,7 +204,8 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 		return ctrl.Result{}, err
 	}
 	if found == nil {
-		s.abandon(name, seen)
+		seen.pass = nil
+		s.Budget.Withdraw(asker(name))
 		s.forget(name)
 		return ctrl.Result{}, nil
 	}
@@ -216,7 +217,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	seen.uid = found.UID
 	interval := s.Organizations.DriftCheckIntervalOf(found)
 	if interval <= 0 || found.Spec.Suspend {
-		s.abandon(name, seen)
+		s.abandon(found, seen)
 		return ctrl.Result{}, nil
 	}
 	next, err := s.step(ctx, found, seen, interval)
@@ -231,9 +232,11 @@ func (s *Sweeper) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 }
 
 // abandon gives up the pass that is under way, and its place in the queue.
-func (s *Sweeper) abandon(name types.NamespacedName, seen *sight) {
-	seen.pass = nil
-	s.Budget.Withdraw(asker(name))
+func (s *Sweeper) abandon(found *v1alpha1.OpenCXOrganization, seen *sight) {
+	if seen.pass != nil {
+		s.giveUp(found, seen)
+	}
+	s.Budget.Withdraw(asker(client.ObjectKeyFromObject(found)))
 }
 
 // step does what is next, and returns when to look again without being woken, zero for
@@ -245,7 +248,7 @@ func (s *Sweeper) step(ctx context.Context, found *v1alpha1.OpenCXOrganization, 
 		return now, err
 	}
 	if key.Problem != nil || key.Version == seen.refusedKey && now.Before(seen.refusedUntil) {
-		s.abandon(name, seen)
+		s.abandon(found, seen)
 		return now.Add(interval), nil // or when the key changes
 	}
 	if seen.pass == nil {
@@ -314,7 +317,11 @@ func (s *Sweeper) ask(ctx context.Context, found *v1alpha1.OpenCXOrganization, s
 	if !key.Proven {
 		s.Organizations.KeyProven(name, key.Version)
 	}
+	if page.Release == nil {
+		page.Release = func() {}
+	}
 	if text := p.takes(page, requestedAt, s.Overlap); text != "" {
+		page.Release()
 		s.giveUp(found, seen)
 		return s.failed(ctx, found, seen, interval, text), nil
 	}
@@ -333,6 +340,7 @@ func (s *Sweeper) hand(ctx context.Context, name types.NamespacedName, p *pass, 
 	p.pending.Add(1) // until all are handed out
 	done := func() {
 		if p.pending.Add(-1) == 0 {
+			page.Release()
 			s.Wake(name)
 		}
 	}

@@ -563,6 +563,38 @@ func TestThePatienceWithAPageHasAnEnd(t *testing.T) {
 	})
 }
 
+func TestAPageIsReleasedWhenNobodyHasAnythingOfIt(t *testing.T) {
+	onStage(t, func(s *stage) {
+		released := 0
+		s.lists = func(n int, _ string) (opencx.Page, error) {
+			// The second has no end, and the third is compared by nobody.
+			return opencx.Page{Contacts: []opencx.ListedContact{{ID: "jane"}, {ID: "john"}}, Next: []string{"b", "b", ""}[n], Release: func() { released++ }}, nil
+		}
+		var listings []Listing
+		s.compare = func(listing Listing) { listings = append(listings, listing) }
+		s.sleepUntil(10*time.Minute + time.Second)
+		for i, listing := range listings {
+			if released != 0 {
+				t.Errorf("a page of which %d of %d are compared is released", i, len(listings))
+			}
+			listing.Done()
+		}
+		if released != 1 || len(listings) != 2 {
+			t.Errorf("a page of %d that are all compared was released %d times", len(listings), released)
+		}
+		s.compareError = errors.New("the cache is not ready")
+		s.sleepUntil(10*time.Minute + 2*time.Second)
+		s.wantAskedAt(10*time.Minute, 10*time.Minute+time.Second)
+		if released != 2 {
+			t.Errorf("a page of a list that has no end, and the one before it, were released %d times", released)
+		}
+		s.sleepUntil(11*time.Minute + 30*time.Second)
+		if s.wantAskedAt(10*time.Minute, 10*time.Minute+time.Second, 11*time.Minute+time.Second); released != 3 {
+			t.Errorf("three pages were released %d times", released)
+		}
+	})
+}
+
 func TestAPageThatNobodyComparesIsAskedForLater(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.lists = func(int, string) (opencx.Page, error) {

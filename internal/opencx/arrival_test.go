@@ -1,7 +1,11 @@
 package opencx
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -49,5 +53,32 @@ func BenchmarkUntilArrived(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "µs-median")
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs-p99")
 		})
+	}
+}
+
+// The kernel would go on to send what a closed connection has left, for minutes.
+func TestWhatHasNotArrivedWhenACallEndsDoesNotArrive(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	client := clientAt(t, "http://"+listener.Addr().String())
+	waits, giveUp := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer giveUp()
+	// More than a server has room for that does not read, and less than the client has.
+	err = client.UpdateContact(waits, testKey(t), testID, sized(1<<20).Payload())
+	if noAnswer, is := errors.AsType[*NoAnswerError](err); !is || !noAnswer.MayArrive() {
+		t.Fatalf("error = %v, want that there was no answer, and that it may arrive", err)
+	}
+	connection, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	if request, err := http.ReadRequest(bufio.NewReader(connection)); err == nil {
+		if n, err := io.Copy(io.Discard, request.Body); err == nil {
+			t.Errorf("all %d bytes of a request arrive whose caller had given up", n)
+		}
 	}
 }

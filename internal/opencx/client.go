@@ -49,6 +49,7 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	observe   func(Call)
+	large     chan struct{} // has one while a page that is not small is kept
 }
 
 // Call is what happened in one request, for metrics.
@@ -98,13 +99,17 @@ func isLoopback(host string) bool {
 // userAgent goes into every request. observe is told of every call; it may be
 // nil. Proxies and root certificates come from the usual environment variables.
 func NewClient(baseURL *url.URL, userAgent string, observe func(Call)) *Client {
+	// With HTTP/2, what is left of a request that was given up would stay on its way as
+	// long as others use the connection.
+	http1 := new(http.Protocols)
+	http1.SetHTTP1(true)
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            dial,
+		Protocols:              http1,
 		TLSHandshakeTimeout:    tlsTimeout,
 		ResponseHeaderTimeout:  headerTimeout,
 		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        idleTimeout,
 	}
@@ -112,6 +117,7 @@ func NewClient(baseURL *url.URL, userAgent string, observe func(Call)) *Client {
 		observe = func(Call) {}
 	}
 	return &Client{
+		large:     make(chan struct{}, 1),
 		baseURL:   baseURL,
 		userAgent: userAgent,
 		observe:   observe,
@@ -121,6 +127,18 @@ func NewClient(baseURL *url.URL, userAgent string, observe func(Call)) *Client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+}
+
+// dial opens a connection of which nothing is sent any more once it is closed, nor once the
+// process has ended. By default the kernel goes on for minutes to send what is left of it:
+// a request that had no answer in time would arrive behind a later one. The server sees a
+// reset where it would see an end.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	connection, err := (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+	if tcp, is := connection.(*net.TCPConn); is {
+		_ = tcp.SetLinger(0) // fails for a connection alone that is gone, on which nothing is sent
+	}
+	return connection, err
 }
 
 // BaseURL is the address of the API, without a slash at its end.
@@ -148,10 +166,9 @@ func (c *Client) UpdateContact(ctx context.Context, key APIKey, id string, conta
 	})
 }
 
-// newRequest builds a request that the transport cannot repeat by itself, as it does
-// when a connection goes away: one slot of the budget is one request on the wire. For
-// HTTP/2 it repeats what has a body that it can have again, and a GET on any protocol
-// unless it has a body, which may be empty.
+// newRequest builds a request that the transport cannot repeat by itself, as it does with a
+// GET when a connection goes away, unless that has a body, which may be empty: one slot of
+// the budget is one request on the wire.
 func (c *Client) newRequest(ctx context.Context, method string, address *url.URL, key APIKey, body string) (*http.Request, error) {
 	// The reader's type is hidden, so that the request has no GetBody.
 	request, err := http.NewRequestWithContext(ctx, method, c.BaseURL(), io.NopCloser(strings.NewReader(body)))

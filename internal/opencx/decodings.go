@@ -13,8 +13,9 @@ import (
 )
 
 // levels is how often one escape inside another is undone, and maxForms how many ways to
-// read a text are looked at: one with more was made to have them.
-const levels, maxForms = 2, 500
+// read a text are looked at, of together maxFormsSize bytes: one with more was made to have
+// them.
+const levels, maxForms, maxFormsSize = 2, 500, 256 << 10
 
 var (
 	jsonEscapes = regexp.MustCompile(`(?:\\u[0-9a-fA-F]{4})+|\\x[0-9a-fA-F]{2}|\\["'\\/bfnrt]`)
@@ -27,17 +28,18 @@ var (
 
 // decodings are the ways to read a text: as it is, and without what may be encodings:
 // escapes of JSON, URLs and HTML, and base64 and hex, which may begin anywhere in it. ok
-// is false when there are more than maxForms.
+// is false when there are more than are looked at.
 func decodings(text string) (all []string, ok bool) {
 	all = unescape(text)
-	decoded := all
+	decoded, size := all, sizeOf(all)
 	for range 2 { // base64 or hex, of what may be either once more
 		var next []string
 		for _, form := range decoded {
 			for _, inner := range undense(form) {
-				next = append(next, unescape(inner)...)
+				more := unescape(inner)
+				next, size = append(next, more...), size+sizeOf(more)
 			}
-			if len(all)+len(next) > maxForms {
+			if len(all)+len(next) > maxForms || size > maxFormsSize {
 				return nil, false
 			}
 		}
@@ -45,6 +47,13 @@ func decodings(text string) (all []string, ok bool) {
 		decoded = next
 	}
 	return all, true
+}
+
+func sizeOf(texts []string) (size int) {
+	for _, text := range texts {
+		size += len(text)
+	}
+	return size
 }
 
 // meanings are the texts that a value may stand for: itself, without its escapes, the

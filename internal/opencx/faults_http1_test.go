@@ -99,7 +99,7 @@ func TestHTTP1FaultsCostOneRequest(t *testing.T) {
 				ctx, giveUp := context.WithCancel(t.Context())
 				defer giveUp()
 				s := serveHTTP1(t, before, giveUp, tt.fault)
-				client, _ := wireClient(t, s, nil)
+				client, _ := wireClient(t, s)
 				for range before {
 					s.call(ctx, t, client, sized(tt.body), outcome{answer: 200})
 				}
@@ -164,7 +164,7 @@ func TestAConnectionThatTheServerEndedIsNotUsed(t *testing.T) {
 	for name, end := range endings {
 		t.Run(name, func(t *testing.T) {
 			s, now := serveOnce(t, end)
-			client, links := wireClient(t, s, nil)
+			client, links := wireClient(t, s)
 			s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 200})
 			close(now)
 			<-(<-links).closed
@@ -189,7 +189,7 @@ func TestARequestThatMeetsTheEndOfItsConnectionIsNotRepeated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := serveOnce(t, endings[tt.end])
-			client, links := wireClient(t, s, nil)
+			client, links := wireClient(t, s)
 			s.call(t.Context(), t, client, sized(tt.body), outcome{answer: 200})
 			first := <-links
 			first.late.Store(true)
@@ -229,7 +229,7 @@ func TestTheCallAfterALostConnectionOpensItsOwn(t *testing.T) {
 			return
 		}
 	})
-	client, links := wireClient(t, s, nil)
+	client, links := wireClient(t, s)
 	var calls sync.WaitGroup
 	for range 2 {
 		calls.Go(func() {
@@ -260,7 +260,7 @@ func TestAnotherProtocolIsNotWaitedFor(t *testing.T) {
 		_, _ = io.WriteString(connection, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
 		_, _ = io.Copy(io.Discard, connection) // until the client has closed it
 	})
-	client, links := wireClient(t, s, nil)
+	client, links := wireClient(t, s)
 	s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 101})
 	<-(<-links).closed
 }

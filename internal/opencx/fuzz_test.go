@@ -127,7 +127,7 @@ func FuzzPage(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := readPage(bytes.NewReader(body))
+		page, err := readPage(t.Context(), bytes.NewReader(body), make(chan struct{}, 1))
 		if _, is := errors.AsType[*PageError](err); err != nil && (!is || len(page.Contacts) > 0) {
 			t.Errorf("error = %#v with %d contacts", err, len(page.Contacts))
 		}

@@ -9,12 +9,17 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
 // What is read of a page at most, in bytes: of all, which is more than a hundred of the
 // largest contacts that can be declared have, of one value, and of the cursor.
 const maxPage, maxValue, maxCursor = 32 << 20, 8 << 20, 4 << 10
+
+// smallPage is how large a page may be beside others, in bytes: of those that are larger, one
+// is kept at a time, of all organizations together.
+const smallPage = 1 << 20
 
 // maxContacts is how many contacts a page may have.
 const maxContacts = 10_000
@@ -31,6 +36,9 @@ type Page struct {
 	// Date is when OpenCX answered, by its own clock and to the second: the Date header
 	// (RFC 9110, section 6.6.1). It is zero when there is none or it is unreadable.
 	Date time.Time
+	// Release is to be called when nobody has anything of the page any more. It is nil for a
+	// small one.
+	Release func() `json:"-"`
 }
 
 // ListedContact is a contact as OpenCX lists it. http_action_overrides is not listed.
@@ -86,7 +94,7 @@ func (c *Client) ListContacts(ctx context.Context, key APIKey, updatedAfter time
 	}
 	var page Page
 	err = c.send(request, []Secret{key.Secret}, func(answer *http.Response) (err error) {
-		page, err = readPage(answer.Body)
+		page, err = readPage(ctx, answer.Body, c.large)
 		page.Date, _ = http.ParseTime(answer.Header.Get("Date")) // zero with an error
 		return err
 	})
@@ -95,10 +103,30 @@ func (c *Client) ListContacts(ctx context.Context, key APIKey, updatedAfter time
 
 // readPage reads {"items": […], "next": …} as it comes, so that of a large page only what
 // is used takes memory. Names are compared exactly, which encoding/json does for maps alone.
-func readPage(answer io.Reader) (Page, error) {
-	body := &bounded{body: answer, left: maxPage}
+// What is more than smallPage is read when large is free, which Release makes it again.
+func readPage(ctx context.Context, answer io.Reader, large chan struct{}) (page Page, err error) {
+	body := &bounded{body: answer, left: maxPage, large: func() bool {
+		select {
+		case large <- struct{}{}:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}}
+	release := sync.OnceFunc(func() { <-large })
 	page, fault := parsePage(body)
+	defer func() {
+		switch {
+		case !body.isLarge:
+		case err != nil:
+			release()
+		default:
+			page.Release = release
+		}
+	}()
 	switch {
+	case body.crowded:
+		return Page{}, &PageError{"it is larger than 1 MiB, and another one that is has to be compared first"}
 	case body.left < 0:
 		return Page{}, &PageError{"it is larger than 32 MiB"}
 	case body.tooLong:
@@ -119,12 +147,22 @@ type bounded struct {
 	value   int // what came since the last value
 	tooLong bool
 	err     error // but for the end
+
+	// large waits until it may be larger than smallPage, and says whether it may.
+	large            func() bool
+	isLarge, crowded bool
 }
 
 // Read implements io.Reader.
 func (b *bounded) Read(into []byte) (n int, err error) {
 	n, err = b.body.Read(into)
 	b.left, b.value = b.left-n, b.value+n
+	if b.left < maxPage-smallPage && !b.isLarge {
+		if b.isLarge = b.large(); !b.isLarge {
+			b.crowded = true
+			return 0, io.ErrShortBuffer
+		}
+	}
 	switch {
 	case b.left < 0, b.value > maxValue:
 		b.tooLong = true

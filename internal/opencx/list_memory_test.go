@@ -47,7 +47,7 @@ func TestAPageOfManySmallPartsTakesLittleMemory(t *testing.T) {
 					}
 				}
 			}()
-			page, err := readPage(strings.NewReader(body))
+			page, err := readPage(t.Context(), strings.NewReader(body), make(chan struct{}, 1))
 			close(stop)
 			<-stopped
 			t.Logf("%d MiB in all, %d MiB more at the most, %d contacts, error %v", len(body)/mebibyte, (most-before)/mebibyte, len(page.Contacts), err)

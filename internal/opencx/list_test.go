@@ -1,6 +1,7 @@
 package opencx
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
 )
@@ -205,24 +204,55 @@ func TestAListIsOneRequestOnTheWire(t *testing.T) {
 	for name, fault := range map[string]func(exchange){"a reset": exchange.reset, "an end": exchange.end} {
 		t.Run(name+" of HTTP/1.1", func(t *testing.T) {
 			s := serveHTTP1(t, 1, nil, fault)
-			client, _ := wireClient(t, s, nil)
+			client, _ := wireClient(t, s)
 			s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 200})
 			list(t, s, client)
 		})
 	}
-	for name, fault := range map[string]func(stream){
-		"REFUSED_STREAM": func(s stream) { s.refuse(http2.ErrCodeRefusedStream) },
-		"GOAWAY":         func(s stream) { s.leave(s.id-1, http2.ErrCodeNo) },
-		"a reset":        stream.reset,
-	} {
-		for at, when := range map[moment]string{header: "after the header", whole: "after all of it"} {
-			t.Run(fmt.Sprintf("%s %s of HTTP/2", name, when), func(t *testing.T) {
-				s, trust := serveHTTP2(t, http2Server{faulty: 1, at: at, fault: fault}.serve)
-				client, _ := wireClient(t, s, trust)
-				s.call(t.Context(), t, client, sized(smallBody), outcome{answer: 200})
-				list(t, s, client)
-			})
+}
+
+// OpenCX may answer several organizations at once with the largest page that is read.
+func TestOneLargePageIsKeptAtATime(t *testing.T) {
+	client := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		size := map[string]int{"small": 1000, "large": 2 * smallPage, "spoilt": 2 * smallPage}[r.URL.Query().Get("cursor")]
+		_, _ = fmt.Fprintf(w, `{"items":[{"id":"a","name":%q}]`, strings.Repeat("x", size))
+		if r.URL.Query().Get("cursor") != "spoilt" {
+			_, _ = io.WriteString(w, `,"next":null}`)
 		}
+	})
+	list := func(cursor string) (Page, error) {
+		return client.ListContacts(t.Context(), testKey(t), time.Time{}, cursor)
+	}
+	if _, err := list("spoilt"); err == nil {
+		t.Fatal("half a page was taken")
+	}
+	first, err := list("large")
+	if err != nil || first.Release == nil {
+		t.Fatalf("a large page, after one that was spoilt: error = %v", err)
+	}
+	if small, err := list("small"); err != nil || small.Release != nil {
+		t.Errorf("a small page beside a large one: error = %v, want none, and nothing to release", err)
+	}
+	waits, giveUp := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer giveUp()
+	_, err = readPage(waits, strings.NewReader(`{"items":[{"id":"`+strings.Repeat("a", 2*smallPage)), client.large)
+	if _, is := errors.AsType[*PageError](err); !is || !strings.Contains(err.Error(), "another one") {
+		t.Errorf("a second large page: error = %v, want that another one is compared first", err)
+	}
+	second := make(chan error)
+	go func() {
+		_, err := list("large")
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		t.Errorf("a second large page does not wait: error = %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	first.Release()
+	first.Release() // does nothing
+	if err := <-second; err != nil {
+		t.Errorf("a second large page, after the first: error = %v", err)
 	}
 }
 

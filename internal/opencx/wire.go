@@ -38,7 +38,7 @@ func (w *wire) watch(ctx context.Context) context.Context {
 // lostIdle says that err is how a request ends on a connection that the server gave
 // up meanwhile.
 func (w *wire) lostIdle(err error) bool {
-	return w.wasIdle.Load() && !w.answered.Load() && !gaveUp(err) && !isReset(err)
+	return w.wasIdle.Load() && !w.answered.Load() && !gaveUp(err)
 }
 
 // gaveUp says that it was this side that ended the request.
@@ -46,22 +46,3 @@ func gaveUp(err error) bool {
 	timeout, is := errors.AsType[net.Error](err)
 	return errors.Is(err, context.Canceled) || is && timeout.Timeout()
 }
-
-// isReset says that the server ended this request alone (RST_STREAM, RFC 9113
-// section 6.4). It is not true of REFUSED_STREAM and PROTOCOL_ERROR, which servers
-// also use to be rid of a connection, and which net/http reports as it does GOAWAY.
-func isReset(err error) bool {
-	_, is := errors.AsType[streamReset](err)
-	return is
-}
-
-// streamReset has the fields of the error in net/http for a reset stream, which
-// fills any type that has them.
-type streamReset struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
-}
-
-// Error implements error.
-func (streamReset) Error() string { return "the stream was reset" }

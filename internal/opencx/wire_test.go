@@ -2,7 +2,6 @@ package opencx
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -49,36 +48,12 @@ func serveTCP(t *testing.T, serve func(*wireServer, *net.TCPConn)) *wireServer {
 	return s
 }
 
-// serveHTTP2 serves every connection with serve, after a TLS handshake that agreed
-// on HTTP/2. It returns the configuration with which a client trusts it.
-func serveHTTP2(t *testing.T, serve func(*wireServer, *tls.Conn)) (*wireServer, *tls.Config) {
-	t.Helper()
-	s := &wireServer{}
-	var serving sync.WaitGroup
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.TLS = &tls.Config{NextProtos: []string{"h2"}}
-	server.Config.ErrorLog = quiet
-	server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(_ *http.Server, connection *tls.Conn, _ http.Handler) {
-			s.connections.Add(1)
-			serving.Add(1)
-			defer serving.Done()
-			serve(s, connection)
-		},
-	}
-	server.StartTLS()
-	t.Cleanup(func() { server.Close(); serving.Wait() })
-	s.address = server.URL
-	return s, server.Client().Transport.(*http.Transport).TLSClientConfig
-}
-
 // wireClient returns a client of s, and its connections in the order in which they
 // are opened.
-func wireClient(t *testing.T, s *wireServer, trust *tls.Config) (*Client, <-chan *link) {
+func wireClient(t *testing.T, s *wireServer) (*Client, <-chan *link) {
 	t.Helper()
 	client, links := clientAt(t, s.address), make(chan *link, 16)
 	transport := client.http.Transport.(*http.Transport)
-	transport.TLSClientConfig = trust.Clone()
 	dial := transport.DialContext
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		connection, err := dial(ctx, network, address)
@@ -222,7 +197,7 @@ func TestARequestWithoutAConnectionCannotArrive(t *testing.T) {
 			giveUp()
 			_, _ = io.Copy(io.Discard, connection)
 		})
-		client, links := wireClient(t, hangs, nil)
+		client, links := wireClient(t, hangs)
 		client.baseURL.Scheme = "https"
 		if err := client.UpdateContact(ctx, testKey(t), testID, Contact{}.Payload()); outcomeOf(err) != (outcome{}) {
 			t.Errorf("outcome = %+v, want that it cannot arrive; error: %v", outcomeOf(err), err)

@@ -54,7 +54,8 @@ func evenSpace(text string) string {
 // repeats says that a text has a run of letters and digits in common with a value, or
 // has all of a shorter one. However both are written does not matter: with escapes or
 // without, in base64 or hex, in capitals or not, with what else between the letters.
-// A text that can be read in too many ways is taken for one that does.
+// A text that can be read in too many ways is taken for one that does, and so is every text
+// when it would take maxWork and more to look for all of the values: a quarter of a second.
 func repeats(text string, values []Secret) bool {
 	forms, ok := decodings(text)
 	if !ok {
@@ -68,9 +69,12 @@ func repeats(text string, values []Secret) bool {
 			runs[part] = true
 		}
 	}
+	work, once := 0, sizeOf(forms)>>10+1 // to look through all forms for one text
 	for _, value := range values {
 		for _, form := range meanings(value.value) {
-			if isIn(form, forms, folded, runs) {
+			letters := fold(form)
+			work += max(once, len(letters))
+			if work > maxWork || isIn(form, letters, forms, folded, runs) {
 				return true
 			}
 		}
@@ -78,11 +82,14 @@ func repeats(text string, values []Secret) bool {
 	return false
 }
 
-func isIn(value string, forms, folded []string, runs map[string]bool) bool {
+// maxWork is how many letters are looked for, each by the run that begins with it.
+const maxWork = 512 << 10
+
+// isIn says that a text that is a value, or the letters of it, is in another.
+func isIn(value, letters string, forms, folded []string, runs map[string]bool) bool {
 	has := func(part string) func(string) bool {
 		return func(text string) bool { return strings.Contains(text, part) }
 	}
-	letters := fold(value)
 	switch {
 	case letters == "": // nothing but signs
 		value = evenSpace(value) // as in the texts

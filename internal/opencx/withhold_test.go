@@ -8,6 +8,7 @@ import (
 	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -172,6 +173,25 @@ func TestATextWithTooManyReadingsIsWithheld(t *testing.T) {
 	}
 	if !shows(escapes, "s3cr3t-t0ken") {
 		t.Error("a text with few readings is not shown")
+	}
+}
+
+// To look for the values of a contact takes longer, the more letters they may stand for.
+func TestATextIsWithheldWhenToLookForAllValuesWouldTakeLong(t *testing.T) {
+	for name, tt := range map[string]struct {
+		value string
+		times int
+		want  bool // that the text is shown
+	}{
+		"as much as a contact can have": {strings.Repeat("plan ", 3276), 16, true},
+		"as much, in base64":            {base64.StdEncoding.EncodeToString([]byte(strings.Repeat("plan ", 2457))), 15, true},
+		"many short ones":               {"zzz", 1000, true},
+		"ligatures of eighteen letters": {strings.Repeat("\ufdfa", 16384), 5, false},
+		"tokens of many parts":          {strings.Repeat("YWJj.", 3276), 16, true},
+	} {
+		if got := clean("phone must be valid", slices.Repeat([]Secret{{tt.value}}, tt.times)) != withheld; got != tt.want {
+			t.Errorf("%s: the text is shown: %t, want %t", name, got, tt.want)
+		}
 	}
 }
 
