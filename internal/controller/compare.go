@@ -17,8 +17,8 @@ import (
 var errStale = errors.New("the cache does not know these values yet")
 
 // patience is for how many times the settling time it is tried to compare a contact. One
-// whose values change all the time, or cannot be read, must not hold up the sweep, which
-// is that of all contacts.
+// whose values change all the time, or cannot be read, or whose status cannot be written, must
+// not hold up the sweep, which is that of all contacts.
 const patience = 6
 
 // compare stores what follows from what OpenCX lists of the contact, if that is to be
@@ -49,6 +49,9 @@ func (r *ContactReconciler) compare(ctx context.Context, f *facts, d decision) (
 		b.passedOver()
 	}
 	if err := r.store(ctx, f, b.told); err != nil {
+		if late { // its labels may be so many that no status can be written
+			r.memory.passOver(f.contact, f.listing)
+		}
 		return false, err
 	}
 	r.memory.compared(f.contact, f.listing, f.hash)

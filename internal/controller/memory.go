@@ -142,6 +142,15 @@ func (m *memory) compared(contact *v1alpha1.OpenCXContact, listing *drift.Listin
 	})
 }
 
+// passOver gives up comparing what OpenCX listed.
+func (m *memory) passOver(contact *v1alpha1.OpenCXContact, listing *drift.Listing) {
+	m.update(contact, func(r *remembered) {
+		if r.listing == listing {
+			r.drops()
+		}
+	})
+}
+
 // newerThan says that contact is older than what was remembered of its name.
 func (r remembered) newerThan(contact *v1alpha1.OpenCXContact) bool {
 	if r.resourceVersion == "" {

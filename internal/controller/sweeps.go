@@ -88,6 +88,12 @@ func (s swept) Compare(ctx context.Context, name types.NamespacedName, listed op
 		return fmt.Errorf("finding the contact that OpenCX lists: %w", err)
 	}
 	for _, contact := range claimants {
+		switch may, err := s.r.organizations.MayUse(ctx, name, contact.Namespace); {
+		case err != nil:
+			return err
+		case !may:
+			continue
+		}
 		s.r.memory.list(contact, listing())
 		s.wake(client.ObjectKeyFromObject(contact))
 	}

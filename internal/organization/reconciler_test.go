@@ -118,6 +118,8 @@ func TestEveryStateOfAnOrganizationIsTold(t *testing.T) {
 }
 
 func TestWhatIsToldOfLooksForDrift(t *testing.T) {
+	looks := func(f *facts) { f.looks = true }
+	obstacle := func(o budget.Obstacle) func(*facts) { return func(f *facts) { f.account.Obstacle = o } }
 	before := func(f *facts) {
 		f.organization.Status.Sweep = &v1alpha1.SweepStatus{ContactsSeen: ptr.To[int32](7)}
 		f.organization.Status.Conditions = []metav1.Condition{{Type: v1alpha1.DriftCheckedCondition, Status: "True", Reason: v1alpha1.SweptReason}}
@@ -128,9 +130,13 @@ func TestWhatIsToldOfLooksForDrift(t *testing.T) {
 		want  string
 		seen  int32
 	}{
-		"nothing new":       {known(before, func(f *facts) { f.looks = true }), "True:Swept", 7},
-		"something new":     {known(before, func(f *facts) { f.looks, f.sweeps = true, failed }), "False:SweepFailed", 8},
-		"nobody looks more": {known(before, func(f *facts) { f.sweeps = failed }), "", 8},
+		"nothing new":          {known(before, looks), "True:Swept", 7},
+		"something new":        {known(before, func(f *facts) { f.looks, f.sweeps = true, failed }), "False:SweepFailed", 8},
+		"nobody looks more":    {known(before, func(f *facts) { f.sweeps = failed }), "", 8},
+		"there is no key":      {known(before, looks, func(f *facts) { f.key.problem = &status.Problem{Reason: "APIKeyNotFound"} }), "", 7},
+		"it is refused":        {known(before, looks, obstacle(budget.Unauthorized)), "", 7},
+		"OpenCX is down":       {known(before, looks, obstacle(budget.Unavailable)), "", 7},
+		"OpenCX is waited for": {known(before, looks, obstacle(budget.RateLimited)), "True:Swept", 7},
 	} {
 		told, got := report(tt.facts, now), ""
 		if c := meta.FindStatusCondition(told.Conditions, v1alpha1.DriftCheckedCondition); c != nil {

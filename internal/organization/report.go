@@ -43,8 +43,7 @@ func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
 		told.LastSyncTime = f.lastSync
 	}
 	told.DrainsAt = nil
-	isClosed := f.account.Obstacle == budget.Unauthorized || f.account.Obstacle == budget.Unavailable // nobody knows for how long
-	if at := f.account.DrainsAt; at.Sub(now) > countInterval && !isClosed {
+	if at := f.account.DrainsAt; at.Sub(now) > countInterval && !f.isStopped() {
 		told.DrainsAt = status.Time(at.Add(countInterval).Truncate(countInterval)) // so that it does not flicker
 	}
 	ready, reason, message, abnormal := f.state(now)
@@ -54,11 +53,16 @@ func report(f facts, now time.Time) v1alpha1.OpenCXOrganizationStatus {
 	return told
 }
 
+// isStopped says that nothing is asked of OpenCX but by probes, and nobody knows for how long.
+func (f *facts) isStopped() bool {
+	return f.key.problem != nil || f.account.Obstacle == budget.Unauthorized || f.account.Obstacle == budget.Unavailable
+}
+
 func (f *facts) setDriftChecked(told *v1alpha1.OpenCXOrganizationStatus) {
 	if f.sweeps.Sweep != nil {
 		told.Sweep = f.sweeps.Sweep
 	}
-	if !f.looks {
+	if !f.looks || f.isStopped() {
 		meta.RemoveStatusCondition(&told.Conditions, v1alpha1.DriftCheckedCondition)
 	} else if f.sweeps.Condition != nil {
 		condition := *f.sweeps.Condition

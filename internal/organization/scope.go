@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,6 +112,10 @@ func withoutBookkeeping(object any) (any, error) {
 	return object, nil
 }
 
+// mostOfWish is how many bytes the characters of the annotation reconcile-at can have that
+// count, which are 256.
+const mostOfWish = 256 * utf8.UTFMax
+
 // whatIsDecidedOn keeps of a contact what somebody decides on: spec, status, and of its
 // metadata what is named here. There may be many contacts, so it lets them share what they
 // have in common.
@@ -126,6 +131,9 @@ func whatIsDecidedOn(object any) (any, error) {
 		Generation: full.Generation, CreationTimestamp: full.CreationTimestamp, DeletionTimestamp: full.DeletionTimestamp,
 	}
 	if wish, is := full.Annotations[v1alpha1.ReconcileAtAnnotation]; is {
+		if len(wish) > mostOfWish {
+			wish = strings.Clone(wish[:mostOfWish])
+		}
 		contact.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: wish}
 	}
 	if ref := contact.Spec.OrganizationRef; ref != nil {
