@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ func (h hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	kind, _, _ := strings.Cut(path.Base(r.URL.Path), ".")
 	answer := h.answers[kind]
+	if r.Method == http.MethodGet && strings.HasPrefix(r.Header.Get("Authorization"), "Bearer "+hostilePrefix) {
+		answer = largestPage
+	}
 	if answer == nil {
 		h.Server.ServeHTTP(w, r)
 		return
@@ -64,6 +68,26 @@ func bomb(status int) http.HandlerFunc {
 		for err == nil { // until the client has gone
 			_, err = w.Write(compressed[1])
 		}
+	}
+}
+
+// hostileKeys are of organizations of which OpenCX lists the largestPage.
+const (
+	hostileKeys   = 8
+	hostilePrefix = "ocx_live_hostile_"
+)
+
+func hostileKey(i int) string { return hostilePrefix + strconv.Itoa(i) }
+
+// page are the parts of a list with four contacts that have as much as one may.
+var page = [4][]byte{zip(`{"items":[`), zip(`{"id":"a","custom_data":{"a":"` + strings.Repeat("a", 8<<20-100) + `"}}`), zip(`,`), zip(`],"next":null}`)}
+
+// largestPage answers with a page that has nearly as much as is read of one.
+func largestPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Encoding", "gzip")
+	for _, part := range []int{0, 1, 2, 1, 2, 1, 2, 1, 3} {
+		_, _ = w.Write(page[part]) // a client that has gone has enough
 	}
 }
 

@@ -18,6 +18,9 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/opencx/opencxtest"
@@ -41,7 +44,11 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
 	container, err := deployed()
 	Expect(err).NotTo(HaveOccurred())
-	simulator := opencxtest.New(opencxtest.Options{Keys: []string{apiKey}, AcceptAnyContact: true, Limit: -1})
+	keys := []string{apiKey}
+	for i := range hostileKeys {
+		keys = append(keys, hostileKey(i))
+	}
+	simulator := opencxtest.New(opencxtest.Options{Keys: keys, AcceptAnyContact: true, Limit: -1})
 	server := httptest.NewServer(hostile{simulator, answers})
 	DeferCleanup(server.Close)
 	DeferCleanup(func() {
@@ -150,6 +157,27 @@ var _ = Describe("Within the memory of its container the operator", Ordered, Con
 
 	It("keeps little of headers that do not end", func(ctx SpecContext) {
 		w.operator.openHeaders(ctx, 300)
+	})
+
+	It("keeps one of the largest pages of OpenCX's list at a time", func(ctx SpecContext) {
+		for i := range hostileKeys {
+			name := types.NamespacedName{Namespace: mallory, Name: fmt.Sprint("lists-", i)}
+			Expect(w.controlPlane.CreateOrganization(ctx, name, hostileKey(i), func(o *v1alpha1.OpenCXOrganization) {
+				o.Spec.DriftCheckInterval = &metav1.Duration{Duration: time.Minute}
+			})).To(Succeed())
+			DeferCleanup(func(ctx SpecContext) { Expect(w.controlPlane.DeleteOrganization(ctx, name)).To(Succeed()) })
+			w.declare(ctx, mallory, 1, v1alpha1.OpenCXContactSpec{OrganizationRef: &v1alpha1.OrganizationReference{Name: name.Name}, Name: new("accepted")})
+		}
+		w.eachIs(ctx, hostileKeys, v1alpha1.SyncedReason, "")
+		w.soon(ctx, func(g Gomega) {
+			var organizations v1alpha1.OpenCXOrganizationList
+			g.Expect(w.k8s.List(ctx, &organizations, client.InNamespace(mallory))).To(Succeed())
+			g.Expect(organizations.Items).To(HaveLen(hostileKeys))
+			for _, organization := range organizations.Items {
+				g.Expect(organization.Status.Sweep).NotTo(BeNil(), organization.Name)
+				g.Expect(organization.Status.Sweep.ContactsSeen).To(HaveValue(BeEquivalentTo(4)))
+			}
+		})
 	})
 
 	It("refuses an API key of 1 MB", func(ctx SpecContext) {
