@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencx-labs/opencx-operator/api/v1alpha1"
 	"github.com/opencx-labs/opencx-operator/internal/drift"
+	"github.com/opencx-labs/opencx-operator/internal/opencx"
 	"github.com/opencx-labs/opencx-operator/internal/organization"
 	"github.com/opencx-labs/opencx-operator/internal/ownership"
 )
@@ -123,6 +124,29 @@ func TestWhatSweepsOfAllContactsLookFor(t *testing.T) {
 			if plan := planWith(t, remembers, cache, now, time.Time{}); !plan.Contacts || plan.Unlisted != tt.want {
 				t.Errorf("%s, which the cache comes to know %t: %+v; looked for: want %t", name, learns, plan, tt.want)
 			}
+		}
+	}
+}
+
+// Others would hold up the sweep, and see of a contact that is not theirs how it differs.
+func TestWhatOpenCXListsIsComparedWithContactsThatMayUseTheOrganization(t *testing.T) {
+	name := types.NamespacedName{Namespace: "shop", Name: "default"}
+	for namespace, want := range map[string]int{"shop": 1, "mallory": 0} {
+		contact := v1alpha1.OpenCXContact{}
+		contact.Namespace, contact.Name, contact.UID = namespace, "jane", "uid"
+		contact.Spec.ContactID = "jane"
+		contact.Spec.OrganizationRef = &v1alpha1.OrganizationReference{Namespace: name.Namespace, Name: name.Name}
+		cache := lone{contact: contact, learns: func() {}}
+		known := organization.New(organization.Options{Cache: cache})
+		r := &ContactReconciler{cache: cache, memory: newMemory(), organizations: known, owners: ownership.NewOwners(cache, known.NameFor, known.MayUse, nil)}
+		listings, woken := 0, 0
+		s := swept{r: r, wake: func(types.NamespacedName) { woken++ }}
+		err := s.Compare(t.Context(), name, opencx.ListedContact{ID: "jane"}, func() drift.Listing {
+			listings++
+			return drift.Listing{Done: func() {}}
+		})
+		if err != nil || listings != want || woken != want {
+			t.Errorf("a contact in %s: error = %v, %d listings, %d woken; want %d", namespace, err, listings, woken, want)
 		}
 	}
 }

@@ -430,6 +430,37 @@ func TestALargeSweepOfAllContactsIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
+func TestALargeSweepOfAllContactsThatIsAbandonedIsNotRepeatedAtOnce(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.plan = unlisted
+		full := 0
+		s.lists = func(n int, _ string) (opencx.Page, error) {
+			if !s.asked[n].after.IsZero() {
+				return opencx.Page{}, nil
+			}
+			full++
+			return opencx.Page{Next: strconv.Itoa(full)}, nil
+		}
+		suspend := func(is bool) {
+			s.change(func(o *v1alpha1.OpenCXOrganization) { o.Spec.Suspend = is })
+			s.bell.ring(acme)
+		}
+		s.sleepUntil(20 * time.Minute)
+		suspend(true)
+		s.sleepUntil(21 * time.Minute)
+		before := full
+		suspend(false)
+		s.sleepUntil(2 * time.Hour)
+		if before < 500 || full != before {
+			t.Errorf("%d requests were for all contacts, and %d more soon after they were abandoned", before, full-before)
+		}
+		s.sleepUntil(10 * time.Hour) // more than twenty times the ten minutes
+		if full == before {
+			t.Error("they are never listed again")
+		}
+	})
+}
+
 func TestAllContactsAreListedWhenNobodyKnowsSinceWhen(t *testing.T) {
 	for name, plan := range map[string]Plan{
 		"none was ever sent":                   {Contacts: true, Unlisted: true},

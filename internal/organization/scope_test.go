@@ -101,6 +101,22 @@ func TestTheCacheKeepsNoAnnotationsOfAContactThatNobodyAskedFor(t *testing.T) {
 	}
 }
 
+func TestTheCacheKeepsTheCharactersThatCountOfAnAnnotation(t *testing.T) {
+	const counts = 256
+	for _, character := range []string{"a", "é", "€", "😀"} {
+		wish := strings.Repeat(character, 10_000)
+		full := &v1alpha1.OpenCXContact{}
+		full.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: wish}
+		if _, err := whatIsDecidedOn(full); err != nil {
+			t.Fatal(err)
+		}
+		got := full.Annotations[v1alpha1.ReconcileAtAnnotation]
+		if len(got) > 4*counts || !strings.HasPrefix(got, strings.Repeat(character, counts)) {
+			t.Errorf("%d bytes are kept of %q and so on, want at least %d characters and at most %d bytes", len(got), character, counts, 4*counts)
+		}
+	}
+}
+
 func TestContactsShareWhatTheyHaveInCommon(t *testing.T) {
 	contact := func() *v1alpha1.OpenCXContact {
 		c := &v1alpha1.OpenCXContact{ObjectMeta: metav1.ObjectMeta{Namespace: strings.Clone("shop")}}
