@@ -123,9 +123,9 @@ func TestReportOfAWait(t *testing.T) {
 		message string
 		next    time.Duration // 0 is never
 	}{
-		"an edit that waits shortly":                  {[]change{wasEdited}, true, soon, time.Second, "Ready=True Synced", acceptedMessage, 7 * time.Second},
+		"an edit that waits shortly":                  {[]change{wasEdited}, true, soon, time.Second, "Ready=True Synced", acceptedMessage, 4 * time.Second},
 		"an edit whose turn is far away":              {[]change{wasEdited}, true, late, 0, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:05:05Z", 2 * time.Minute},
-		"an edit that has waited for eight seconds":   {[]change{wasEdited}, true, soon, tellWait, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:04:06Z", 61 * time.Second},
+		"an edit that has waited for five seconds":    {[]change{wasEdited}, true, soon, tellWait, "Ready=Unknown Reconciling=True Waiting", waiting + "2026-01-02T03:04:06Z", 61 * time.Second},
 		"an edit while OpenCX refuses the key":        {[]change{wasEdited}, true, refused, 0, "Ready=False Stalled=True Unauthorized", "OpenCX refuses the API key of the organization; it is tried again from time to time. Check the key and the OpenCX subscription", 2 * time.Minute},
 		"an edit while OpenCX fails":                  {[]change{wasEdited}, true, failing, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX fails, or does not answer, for the whole organization; the change waits until a probe succeeds, which is tried again, at about 2026-01-02T03:05:05Z", 2 * time.Minute},
 		"an edit with a key that was never accepted":  {[]change{wasEdited}, true, unproven, 0, "Ready=Unknown Reconciling=True Waiting", "OpenCX has not accepted the API key of the organization yet, and all such organizations share a tenth of the limit; the change waits for its turn, at about 2026-01-02T03:05:05Z", 2 * time.Minute},
@@ -175,7 +175,7 @@ func TestAWaitThatIsToldIsCorrected(t *testing.T) {
 		"the time has passed a minute ago":       {turn + ended, result{wait: budget.Wait{At: inTwoHours}}, time.Minute, turn + long, 2*time.Hour + time.Minute},
 		"it is another obstacle now":             {turn + long, result{wait: budget.Wait{At: inTwoHours, Obstacle: budget.Unavailable}}, time.Hour, waitsFor[budget.Unavailable] + long, 2*time.Hour + 6*time.Minute},
 		"what could not be read has been":        {unreadMessage, result{wait: budget.Wait{At: inTwoHours}}, 4 * time.Second, turn + long, 2*time.Hour + time.Minute},
-		"the same, and its turn comes soon":      {unreadMessage, result{wait: budget.Wait{At: soon}}, 4 * time.Second, unreadMessage, 4 * time.Second},
+		"the same, and its turn comes soon":      {unreadMessage, result{wait: budget.Wait{At: soon}}, 4 * time.Second, unreadMessage, time.Second},
 		"another request of it is under way":     {turn + long, result{waitsForAnother: true}, time.Hour, turn + long, 2*time.Hour + 6*time.Minute},
 		"it waits for another for a minute":      {turn + ended, result{waitsForAnother: true}, time.Hour, other, 0},
 		"it waits for another contact, as told":  {other, result{waitsForAnother: true}, time.Hour, other, 6 * time.Minute},

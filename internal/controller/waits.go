@@ -13,11 +13,14 @@ import (
 )
 
 const (
-	// longWait is the wait from which status mentions it.
+	// longWait is the wait of which status tells at once.
 	longWait = 10 * time.Second
-	// tellWait is when it is told at the latest: a status takes a moment to write, and for
-	// many at once two.
-	tellWait = longWait - 2*time.Second
+	// tellWait is when it is told at the latest, so that no change is unsent and untold for
+	// longWait: on a busy machine it takes seconds until it is seen, and until it is written.
+	tellWait = longWait / 2
+	// tellUnread is the same of what cannot be read. The next look may take loadTimeout, before
+	// it can say so.
+	tellUnread = 3 * time.Second
 )
 
 // waitsFor says what a contact waits for, where it is not its turn alone. The readers of
@@ -112,10 +115,9 @@ func (b *book) checkAt(at, unsentSince time.Time) time.Time {
 	return at.Add(max(lateness, b.now.Sub(unsentSince)/10))
 }
 
-// unread notes that what the contact would send cannot be read, or not yet. The next look
-// may take as long as reading may, before it can say so.
+// unread notes that what the contact would send cannot be read, or not yet.
 func (b *book) unread(unsent bool, unsentSince time.Time) (next time.Time) {
-	tellAt := unsentSince.Add(tellWait - loadTimeout)
+	tellAt := unsentSince.Add(tellUnread)
 	switch {
 	case !unsent, b.tellsOfThis():
 		return time.Time{}
